@@ -1,0 +1,36 @@
+# make run  | make test  | make lab   (see README.md)
+PYTHON ?= python3
+CLIENT ?= sample
+PIP_FLAGS ?=
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: run test lab bench refresh screenshots clean
+
+run: $(READY)
+	@$(BIN)/playbook run $(CLIENT)
+
+test: $(READY)
+	@$(BIN)/python tools/run_tests.py
+
+lab: $(READY)
+	@$(BIN)/playbook lab
+
+bench: $(READY)
+	@$(BIN)/python tools/bench.py
+
+# Rebuild the sample documents, run every notebook in place, and store outputs and the sample run.
+refresh: $(READY)
+	@$(BIN)/python tools/build_documents.py
+	@$(BIN)/python tools/refresh_notebooks.py
+
+clean:
+	rm -rf .venv engagements
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'Python %d.%d is too old: install Python 3.11 or newer and call make with PYTHON=/path/to/python3.11.' % sys.version_info[:2])"
+	@test -w . || { echo "This folder cannot be written to: copy the project to a folder of your own and run make there."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "Python's venv module is missing: install it (Debian, Ubuntu: apt install python3-venv) and run make again."; exit 1; }
+	@echo "Installing (once, 2 to 10 minutes, about 2 GB) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[lab,test]' || { echo "The installation stopped. Most often the disk is full (4 GB are needed) or the network is closed; see the lines above, then run make again."; exit 1; }
+	@touch $(READY)

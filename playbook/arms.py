@@ -1,0 +1,141 @@
+"""Arms: every approach answers the same frozen items and returns rows of one table.
+
+A row says item, arm, output, right or wrong, refused, milliseconds, tokens, and what kind of evidence it is. Knows how
+to run an arm; does not know statistics, plans or causes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from playbook import classifiers
+from playbook.answering import Answer, Answerer, RefusalModel
+from playbook.classifiers import PROXY_ARMS, Task
+from playbook.evaluation import Proportion, contains, proportion
+from playbook.items import Code, Example, Question
+from playbook.retrieval import HybridRetriever
+
+Evidence = Literal["direct", "proxy"]
+Progress = Callable[[Sequence], Sequence]
+
+
+class Output(BaseModel):
+    """One arm's answer to one item. `milliseconds` is measured and therefore never compared between runs."""
+
+    model_config = ConfigDict(frozen=True)
+    item: str
+    arm: str
+    output: str
+    expected: str
+    correct: bool
+    refused: bool = False
+    cited_source: bool | None = None
+    tokens: int = 0
+    milliseconds: float = 0.0
+    evidence: Evidence = "direct"
+
+
+class ArmScore(BaseModel):
+    """One line of the arms table."""
+
+    model_config = ConfigDict(frozen=True)
+    arm: str
+    evidence: Evidence
+    right: Proportion
+    refused: int
+    tokens: int
+
+
+def classify(
+    arm: str, train: Sequence[Example], items: Sequence[Example], codes: Sequence[Code], encode: Callable[[list[str]], np.ndarray]
+) -> list[Output]:
+    """Run one classification arm over labelled items; raises ValueError for an arm that does not exist."""
+    if arm not in classifiers.ARMS:
+        raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(classifiers.ARMS)}.")
+    started = time.perf_counter()
+    predicted = classifiers.ARMS[arm](Task(train, [i.text for i in items], codes, encode))
+    each = 1000 * (time.perf_counter() - started) / max(len(items), 1)
+    return coded(arm, items, predicted, each, "proxy" if arm in PROXY_ARMS else "direct")
+
+
+def coded(arm: str, items: Sequence[Example], predicted: Sequence[str], milliseconds: float, evidence: Evidence) -> list[Output]:
+    """Rows of the table for codes an arm has already given."""
+    return [
+        Output(item=i.id, arm=arm, output=p, expected=i.label, correct=p == i.label, milliseconds=milliseconds, evidence=evidence)
+        for i, p in zip(items, predicted, strict=True)
+    ]
+
+
+def answer_arm(
+    arm: str, retriever: HybridRetriever, refusal: RefusalModel, questions: Sequence[Question], progress: Progress = lambda x: x
+) -> tuple[list[Output], list[Answer]]:
+    """Run one knowledge arm: keyword only, dense only, hybrid, or the unsifted first sentences of the best passage.
+
+    Answerable: right when the shown answer holds the key strings. Unanswerable: right when refused.
+    """
+    weights = {"keyword": 0.0, "dense": 1.0, "hybrid": retriever.weight, "first_sentences": retriever.weight}
+    if arm not in weights:
+        raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(weights)}.")
+    answerer = Answerer(retriever.with_weight(weights[arm]), refusal)
+    answers = [first_sentences(answerer, q) if arm == "first_sentences" else answerer.ask(q.question) for q in progress(questions)]
+    return [judge(arm, q, a) for q, a in zip(questions, answers, strict=True)], answers
+
+
+def judge(arm: str, question: Question, answer: Answer) -> Output:
+    """Score one answer without a judge: key strings present, or refusal where nothing is to be found."""
+    right = contains(answer.text, question.must_contain) if question.answerable else answer.refused
+    return Output(
+        item=question.id,
+        arm=arm,
+        output=answer.text or f"(refused: {answer.reason})",
+        expected=question.expected_answer or "(refusal)",
+        correct=right and not (question.answerable and answer.refused),
+        refused=answer.refused,
+        cited_source=any(c.source == question.source for c in answer.citations) if answer.citations else None,
+        tokens=answer.tokens,
+        milliseconds=answer.milliseconds,
+    )
+
+
+def first_sentences(answerer: Answerer, question: Question) -> Answer:
+    """The baseline: the first three sentences of the best passage, never refusing."""
+    from playbook.chunking import sentence_spans
+
+    started = time.perf_counter()
+    best = answerer.retriever.search(question.question, k=1)
+    text = best[0].passage.page_content if best else ""
+    spans = sentence_spans(text)[:3]
+    return Answer(
+        question=question.question, text=" ".join(text[a:b] for a, b in spans), citations=(), refused=not spans, reason="",
+        confidence=1.0, draft=text, passage_ids=tuple(h.passage.id for h in best), tokens=0,
+        milliseconds=1000 * (time.perf_counter() - started),
+    )  # fmt: skip
+
+
+def score(outputs: Sequence[Output]) -> list[ArmScore]:
+    """The arms table, in the order the arms first occur."""
+    table = []
+    for arm in dict.fromkeys(o.arm for o in outputs):
+        rows = [o for o in outputs if o.arm == arm]
+        right = proportion(sum(o.correct for o in rows), len(rows))
+        table.append(
+            ArmScore(arm=arm, evidence=rows[0].evidence, right=right, refused=sum(o.refused for o in rows), tokens=sum(o.tokens for o in rows))
+        )
+    return table
+
+
+def correctness(outputs: Sequence[Output]) -> dict[str, list[bool]]:
+    """Arm -> one truth value per item, for paired tests; every arm must have answered the same items in the same order."""
+    arms: dict[str, list[bool]] = {}
+    order: dict[str, list[str]] = {}
+    for row in outputs:
+        arms.setdefault(row.arm, []).append(row.correct)
+        order.setdefault(row.arm, []).append(row.item)
+    if len({tuple(items) for items in order.values()}) > 1:
+        raise ValueError(f"the arms {', '.join(order)} did not answer the same items: run them all on one split.")
+    return arms

@@ -1,0 +1,115 @@
+"""Why an item failed, found by intervening and looking whether it recovers. No judge, nothing random.
+
+Five causes: corpus gap, retrieval, reading, behaviour, refusal. Only behaviour failures count towards training.
+Knows how to rerun an item with something changed; does not know plans, gates or plots.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from langchain_core.documents import Document
+from pydantic import BaseModel, ConfigDict
+
+from playbook.answering import Answer, Answerer
+from playbook.arms import Output
+from playbook.chunking import embedding_text
+from playbook.evaluation import Proportion, contains, proportion
+from playbook.items import Question
+from playbook.retrieval import Hit
+
+Cause = Literal["corpus gap", "retrieval", "reading", "behaviour", "refusal"]
+CAUSES: tuple[Cause, ...] = ("corpus gap", "retrieval", "reading", "behaviour", "refusal")
+FIX = {
+    "corpus gap": "The documents do not hold the answer: add or correct a document.",
+    "retrieval": "The right passage was not among those given: wording, synonyms, chunking, search weight.",
+    "reading": "The right passage was given, but the wrong sentence was taken: a better answerer, not training on facts.",
+    "behaviour": "Right material, unusable result: instructions, examples, a constraint, then a classifier or an adapter.",
+    "refusal": "It answered where it should refuse, or refused what it had right: recalibrate on more questions.",
+}
+
+
+class Failure(BaseModel):
+    """One failed item: its cause, what was asked, given and missing, and which interventions recovered it."""
+
+    model_config = ConfigDict(frozen=True)
+    item: str
+    cause: Cause
+    asked: str
+    given: str
+    wanted: str
+    recovered_by: tuple[str, ...]
+
+
+class CauseMix(BaseModel):
+    """How many failures each cause explains, with the interval of its share."""
+
+    model_config = ConfigDict(frozen=True)
+    failures: int
+    shares: dict[str, Proportion]
+
+
+def why_wrong(question: Question, answer: Answer, answerer: Answerer, sections: Sequence[Document]) -> Failure:
+    """The cause of one wrong knowledge answer.
+
+    Order of interventions: is it in the documents at all; was the answer there but held back; was the right passage
+    given; does the reader get it right from the oracle passage alone.
+    """
+    passages = list(answerer.retriever.store.documents.values())
+    oracle = [p for p in passages if p.metadata["source"] == question.source and contains(embedding_text(p), question.must_contain)]
+    given = answerer.retriever.store.get_by_ids(answer.passage_ids)
+    from_oracle = _reads(answerer, question, oracle)
+    from_given = contains(" ".join(embedding_text(p) for p in given), question.must_contain)
+    held_back = answer.refused and contains(answer.draft, question.must_contain)
+    recovered = tuple(
+        name for name, worked in (("oracle passage", from_oracle), ("retrieved passages hold it", from_given), ("no refusal", held_back)) if worked
+    )
+    if not question.answerable:
+        cause: Cause = "refusal"
+    elif not contains(" ".join(s.page_content for s in sections if s.metadata["source"] == question.source), question.must_contain):
+        cause = "corpus gap"
+    elif held_back:
+        cause = "refusal"
+    else:
+        cause = "reading" if from_given else "retrieval"
+    shown = answer.text or f"(refused) {answer.draft}"
+    return Failure(
+        item=question.id, cause=cause, asked=question.question, given=shown, wanted=question.expected_answer or "a refusal", recovered_by=recovered
+    )
+
+
+def _reads(answerer: Answerer, question: Question, passages: Sequence[Document]) -> bool:
+    if not passages:
+        return False
+    draft = answerer.draft(question.question, [Hit(p, 1.0, 1.0, 1.0) for p in passages])
+    return contains(" ".join(c.quote for c in draft.citations), question.must_contain)
+
+
+def why_miscoded(outputs: Sequence[Output], texts: dict[str, str], arm: str) -> list[Failure]:
+    """Causes of one arm's wrong codes, from how the other arms did on the same item.
+
+    Behaviour: wrong although definitions and nearest labelled examples were at hand, and the linear probe, which
+    learned from all examples, is wrong too or is the only one that recovers it. Reading: definitions or nearest
+    examples alone put it right, so the material was enough.
+    """
+    right = {(o.item, o.arm): o.correct for o in outputs}
+    arms = list(dict.fromkeys(o.arm for o in outputs))
+    cheap = [a for a in arms if a in ("definition", "nearest_examples")]
+    failures = []
+    for row in outputs:
+        if row.arm == arm and not row.correct:
+            recovered = tuple(a for a in arms if a != arm and right[row.item, a])
+            cause: Cause = "reading" if any(a in recovered for a in cheap) else "behaviour"
+            failures.append(
+                Failure(item=row.item, cause=cause, asked=texts[row.item], given=row.output, wanted=row.expected, recovered_by=recovered)
+            )
+    return failures
+
+
+def cause_mix(failures: Sequence[Failure]) -> CauseMix:
+    """Share of each cause among the failures, with Wilson intervals; no shares when nothing failed."""
+    counts = Counter(f.cause for f in failures)
+    shares = {c: proportion(counts[c], len(failures)) for c in CAUSES} if failures else {}
+    return CauseMix(failures=len(failures), shares=shares)

@@ -1,0 +1,122 @@
+"""Ways to put a text under one of the client's codes without a chat model, and the logistic fit behind two features.
+
+The only module that imports scikit-learn. Similarity rungs (label name, definition, nearest examples) are what the
+embedded profile has in place of prompting: evidence by proxy, never called prompting. The linear probe is a real
+classifier: direct evidence. Knows vectors and labels, no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from playbook.items import Code, Example
+
+Encode = Callable[[list[str]], np.ndarray]
+NEIGHBOURS = 5
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a classification arm gets: labelled texts to learn from, texts to code, the code book, an embedder."""
+
+    train: Sequence[Example]
+    texts: Sequence[str]
+    codes: Sequence[Code]
+    encode: Encode
+
+
+def by_label_name(task: Task) -> list[str]:
+    """The code whose name is nearest to the text by cosine."""
+    return _nearest_code(task, [c.label for c in task.codes])
+
+
+def by_definition(task: Task) -> list[str]:
+    """The code whose name and definition are nearest to the text by cosine; names alone where there is no definition."""
+    return _nearest_code(task, [f"{c.label}: {c.definition}" if c.definition else c.label for c in task.codes])
+
+
+def _nearest_code(task: Task, descriptions: list[str]) -> list[str]:
+    similarity = task.encode(list(task.texts)) @ task.encode(descriptions).T
+    return [task.codes[n].code for n in similarity.argmax(axis=1)]
+
+
+def by_nearest_examples(task: Task) -> list[str]:
+    """The code with the largest summed cosine among the five nearest labelled texts."""
+    similarity = task.encode(list(task.texts)) @ task.encode([e.text for e in task.train]).T
+    chosen = []
+    for row in similarity:
+        votes: dict[str, float] = {}
+        for n in np.argsort(-row, kind="stable")[:NEIGHBOURS]:
+            votes[task.train[n].label] = votes.get(task.train[n].label, 0.0) + float(row[n])
+        chosen.append(max(sorted(votes), key=votes.__getitem__))
+    return chosen
+
+
+def by_linear_probe(task: Task) -> list[str]:
+    """Logistic regression on the frozen embeddings of the labelled texts."""
+    probe = fit_probe(task.encode([e.text for e in task.train]), [e.label for e in task.train])
+    return list(probe.predict(task.encode(list(task.texts))))
+
+
+ARMS: dict[str, Callable[[Task], list[str]]] = {
+    "label_name": by_label_name,
+    "definition": by_definition,
+    "nearest_examples": by_nearest_examples,
+    "linear_probe": by_linear_probe,
+}
+PROXY_ARMS = frozenset({"label_name", "definition", "nearest_examples"})
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted logistic regression over vectors."""
+
+    model: object
+
+    def predict(self, vectors: np.ndarray) -> list[str]:
+        """The likeliest label of each vector."""
+        return [str(label) for label in self.model.predict(vectors)]
+
+    def probabilities(self, vectors: np.ndarray) -> tuple[list[str], np.ndarray]:
+        """Labels and their probabilities, shape (n, labels)."""
+        return [str(label) for label in self.model.classes_], self.model.predict_proba(vectors)
+
+
+def fit_probe(vectors: np.ndarray, labels: Sequence[str]) -> Probe:
+    """Fit a multinomial logistic regression (L2, C = 10, which suits unit vectors with few examples a class).
+
+    Raises ValueError when all labels are the same.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if len(set(labels)) < 2:
+        raise ValueError(f"all {len(labels)} examples carry label '{labels[0] if labels else ''}': two labels are needed.")
+    return Probe(LogisticRegression(C=10.0, max_iter=2000).fit(vectors, list(labels)))
+
+
+def cross_validated(vectors: np.ndarray, labels: Sequence[str], folds: int, seed: int) -> tuple[list[str], np.ndarray]:
+    """Out-of-fold label and its probability for each example, by the linear probe; `folds` at most the smallest class."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    model = LogisticRegression(C=10.0, max_iter=2000)
+    probability = cross_val_predict(model, vectors, list(labels), cv=splitter, method="predict_proba")
+    names = sorted(set(labels))
+    return [names[n] for n in probability.argmax(axis=1)], probability.max(axis=1)
+
+
+def fit_yes_no(features: np.ndarray, right: Sequence[bool]) -> tuple[list[float], float]:
+    """Weights and intercept of a balanced logistic regression on standardised features, shape (n, features).
+
+    Raises ValueError when only one outcome occurs.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if len(set(right)) < 2:
+        raise ValueError(f"all {len(right)} calibration cases have the same outcome: nothing can be learned from them.")
+    model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=1000).fit(features, list(right))
+    return [float(w) for w in model.coef_[0]], float(model.intercept_[0])

@@ -1,0 +1,165 @@
+"""The command line: new, run, ask, lab, bench. Thin: checks, calls, and one clear sentence when something is wrong.
+
+Nothing is computed here that a notebook could not compute with the same functions.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+from playbook.engagement import SAMPLE, EngagementError, Settings, create_engagement, home, open_engagement
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="From 'should we fine-tune?' to a decision record.")
+OS_HELP = {
+    errno.ENOSPC: "The disk is full: free some space (a run needs about 200 MB) and start again; nothing half-written was kept.",
+    errno.EACCES: "No permission: start in a folder of your own, or change the rights of the file named here.",
+    errno.EROFS: "This folder is read-only: copy the project to a folder of your own and start there.",
+}
+
+
+@app.command()
+def run(
+    client: Annotated[str, typer.Argument(help="An engagement's name.")] = SAMPLE,
+    again: Annotated[bool, typer.Option(help="Redo every notebook, changed or not.")] = False,
+) -> None:
+    """Walk a client through every notebook and write the decision record."""
+    from tqdm import tqdm
+
+    from playbook import runner
+
+    opened = open_engagement(client)
+    print(f"{opened.settings.title}: {len(runner.WALK)} notebooks, as of {opened.settings.as_of}")
+    with tqdm(total=len(runner.WALK), unit="notebook", leave=False, disable=not sys.stderr.isatty(), ncols=78) as bar:
+
+        def progress(notebook: str, done: int, total: int) -> None:
+            bar.set_description_str(f"{notebook} cell {done}/{total}")
+
+        for step in runner.walk(opened, progress, again):
+            tqdm.write(f"  {step.notebook:20} {step.action:9} {step.seconds:5.0f} s  {step.headline}", file=sys.stdout)
+            sys.stdout.flush()
+            bar.update()
+    print(f"\nThe client's report: {opened.report}")
+    print("To open the notebooks: make lab   (or: playbook lab)")
+
+
+@app.command()
+def new(
+    client: Annotated[str, typer.Argument(help="Name of the new engagement: small letters, digits, - and _.")],
+    documents: Annotated[Path, typer.Option(help="Folder with the client's documents.")],
+    questions: Annotated[Path | None, typer.Option(help="CSV of questions with expected answers.")] = None,
+    examples: Annotated[Path | None, typer.Option(help="CSV of labelled texts (text,label).")] = None,
+    as_of: Annotated[str, typer.Option(help="Date of the engagement, YYYY-MM-DD; today when left out.")] = "",
+) -> None:
+    """Create an engagement from a client's files, check them, and say what was found and what is missing."""
+    from datetime import date
+
+    from playbook.documents import load_folder
+    from playbook.items import load_examples, load_questions, usable_labels
+
+    corpus = load_folder(documents)
+    files: dict[str, Path] = {"documents": documents}
+    found = [f"documents: {_counts(corpus.counts())}"]
+    found += [f"  {f.source}: {f.status} - {f.reason}" for f in corpus.files if f.status != "indexed"]
+    missing = []
+    if questions:
+        asked = load_questions(questions)
+        files["questions.csv"] = questions
+        found.append(f"questions: {len(asked)}, of them {sum(not q.answerable for q in asked)} unanswerable")
+        absent = sorted({q.source for q in asked} - {f.source for f in corpus.files})
+        if absent:
+            missing.append(f"{len(absent)} source file(s) named in the questions are not among the documents: {', '.join(absent[:5])}")
+        if not any(not q.answerable for q in asked):
+            missing.append("unanswerable questions (10 or more): without them nobody knows whether it refuses")
+    else:
+        missing.append("questions with expected answers (30 or more, a third of them unanswerable): --questions FILE.csv")
+    if examples:
+        labelled = load_examples(examples)
+        files["examples.csv"] = examples
+        rare = usable_labels(labelled)[1]
+        found.append(f"examples: {len(labelled)} in {len({e.label for e in labelled})} codes")
+        if rare:
+            missing.append(f"a second example for: {', '.join(rare)} (a code with one example cannot be learned and tested)")
+    else:
+        missing.append("labelled texts, if a behaviour is wanted (10 or more a code): --examples FILE.csv")
+    templates = Path(__file__).parent / "tables"
+    files |= {"use_cases.yaml": templates / "new_use_cases.yaml", "economics.yaml": templates / "new_economics.yaml"}
+    missing.append("the client's answers to the diagnostic questions: fill in use_cases.yaml, economics.yaml")
+    settings = Settings(title=client, as_of=date.fromisoformat(as_of) if as_of else date.today())
+    created = create_engagement(client, settings, files)
+    print(f"Created {created.inputs}\nFound")
+    print("\n".join(f"  {line}" for line in found))
+    print("Missing\n" + "\n".join(f"  {line}" for line in missing))
+    print(f'Next: playbook ask {client} "a question", then playbook run {client}')
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return f"{counts['files']} files = " + " + ".join(f"{n} {s}" for s, n in counts.items() if s != "files")
+
+
+@app.command()
+def ask(
+    client: Annotated[str, typer.Argument(help="An engagement's name.")],
+    question: Annotated[str, typer.Argument(help="The question, in quotes.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Answer one question from the client's documents, with citations, or refuse and say why."""
+    from playbook.knowledge import open_answerer
+
+    answer = open_answerer(open_engagement(client)).ask(question)
+    if as_json:
+        print(json.dumps(answer.model_dump(mode="json"), ensure_ascii=False, indent=1))
+    elif answer.refused:
+        print(f"No answer: {answer.reason}.")
+    else:
+        print("\n".join(f"{c.quote}\n    [{c}]" for c in answer.citations) if answer.citations else answer.text)
+        print(f"confidence {answer.confidence:.2f}")
+
+
+@app.command()
+def lab(port: Annotated[int, typer.Option(help="Port of the local server.")] = 8888) -> None:
+    """Open JupyterLab on notebook 00."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise EngagementError(f"Port {port} is in use: close the other JupyterLab, or start with playbook lab --port {port + 1}.")
+    command = [sys.executable, "-m", "jupyterlab", f"--port={port}", "notebooks/00_start_here.ipynb"]
+    try:
+        code = subprocess.call(command, cwd=home())
+    except KeyboardInterrupt:
+        code = 0
+    if code:
+        raise EngagementError("JupyterLab did not start: install it with pip install -c constraints.txt -e '.[lab]'.")
+
+
+@app.command()
+def bench() -> None:
+    """Time every notebook, the first answer and the import on this machine."""
+    code = subprocess.call([sys.executable, str(home() / "tools" / "bench.py")])
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point: an expected error ends with its sentence and exit code 1, an unexpected one with its traceback."""
+    from playbook.runner import NotebookFailed
+
+    try:
+        app()
+    except (ValueError, NotebookFailed) as error:
+        print(f"playbook: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in OS_HELP:
+            traceback.print_exc()
+        print(f"playbook: {error.filename or ''} {OS_HELP.get(error.errno, error)}", file=sys.stderr)
+        sys.exit(1)
+
+

@@ -1,0 +1,512 @@
+"""Know or act? Questions, rules and the verdict for each use case, with its reasons and what would change it.
+
+Everything that is an opinion - wording, points, thresholds, sources - is in tables/diagnosis.yaml; this module only
+applies it. It does not know what anything costs (economics), whether an approach works (evaluation) or where the
+client's folder is (engagement). Taught in notebooks/01_diagnose.ipynb.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+TABLES = Path(__file__).parent / "tables"
+HYBRID, STOP = "hybrid", "do_not_build"  # the two outcomes that mean something to the code, not only to the reader
+OPERATORS = {
+    "is": operator.eq,
+    "one_of": lambda answer, values: answer in values,
+    "at_least": operator.ge,
+    "more_than": operator.gt,
+    "at_most": operator.le,
+    "less_than": operator.lt,
+}
+LINES = "__lines__"
+Answer = bool | int | float | str | None
+
+
+class Frozen(BaseModel):
+    """Base of all models here: read-only, and a field nobody knows is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Question(Frozen):
+    """One question to the client; `open` is the choice that means "not known yet"."""
+
+    id: str
+    group: Literal["need", "knowledge", "behaviour", "constraint", "readiness"]
+    label: str
+    text: str
+    type: Literal["choice", "yes_no", "number"]
+    why: str
+    choices: tuple[str, ...] = ()
+    open: str | None = None
+    unit: str = ""
+    low: float = 0
+    high: float = 0
+    step: float = 1
+
+    def problem(self, answer: Answer) -> str:
+        """What is wrong with an answer and how to fix it, or '' when it is fine (None means unknown: fine)."""
+        if answer is None:
+            return ""
+        if self.type == "yes_no":
+            return "" if isinstance(answer, bool) else f"{answer!r} is not yes or no; write yes, no or null"
+        if self.type == "choice":
+            known = ", ".join(self.choices)
+            return "" if answer in self.choices else f"{answer!r} is not a choice; use one of {known}"
+        if isinstance(answer, bool) or not isinstance(answer, int | float):
+            return f"{answer!r} is not a number; give {self.unit} as a number or null"
+        fits = self.low <= answer <= self.high
+        return "" if fits else f"{answer} is out of range; give {self.low:,.0f} to {self.high:,.0f} {self.unit}"
+
+    def show(self, answer: Answer) -> str:
+        """An answer in plain words, with its unit."""
+        if answer is None:
+            return "unknown"
+        if isinstance(answer, bool):
+            return "yes" if answer else "no"
+        if isinstance(answer, str):
+            return answer.replace("_", " ")
+        return f"{answer:,}".removesuffix(".0") + f" {self.unit}"
+
+
+class Test(Frozen):
+    """One line of a condition: `question op value`. A missing answer never fulfils it."""
+
+    __test__ = False  # not a test case, whatever its name says
+    question: str
+    op: Literal["is", "one_of", "at_least", "more_than", "at_most", "less_than"]
+    value: bool | int | float | str | tuple[str, ...]
+
+    def holds(self, answers: dict[str, Answer]) -> bool:
+        """Whether the answers fulfil this line."""
+        answer = answers.get(self.question)
+        return answer is not None and bool(OPERATORS[self.op](answer, self.value))
+
+
+class Condition(Frozen):
+    """Every line of `all` and, if `any` has lines, at least one of them."""
+
+    all: tuple[Test, ...] = ()
+    any: tuple[Test, ...] = ()
+
+    def holds(self, answers: dict[str, Answer]) -> bool:
+        """Whether the answers fulfil the condition."""
+        return all(t.holds(answers) for t in self.all) and (
+            not self.any or any(t.holds(answers) for t in self.any))
+
+
+class Source(Frozen):
+    """Who says so: one of the five sources, our own addition, or our reconstruction of a gap in a source."""
+
+    seed: Literal["S0", "S1", "S2", "S3", "S4", "ours", "reconstruction"]
+    says: str = Field(min_length=1)
+
+
+class Rule(Frozen):
+    """If `when` holds: points for outcomes, outcomes ruled out, a note; with its sources and their dispute, if any."""
+
+    id: str
+    when: Condition
+    effects: dict[str, float] = {}
+    excludes: tuple[str, ...] = ()
+    plain: str
+    note: str = ""
+    source: tuple[Source, ...] = Field(min_length=1)
+    dispute: str = ""
+
+
+class Outcome(Frozen):
+    """One possible verdict, its meaning, its first next step and the ids of its steps in order."""
+
+    id: str
+    name: str
+    means: str
+    next_step: str
+    steps: tuple[str, ...]
+
+
+class Contradiction(Frozen):
+    """Answers that cannot all be true, and what to ask the client."""
+
+    id: str
+    all: tuple[Test, ...] = Field(min_length=1)
+    fix: str
+
+
+class Split(Frozen):
+    """How one part of a mixed need is judged: drop the other part's questions, set the need."""
+
+    id: Literal["knowledge", "behaviour"]
+    drops: str
+    sets: dict[str, str]
+
+
+class RuleTable(Frozen):
+    """Everything in tables/diagnosis.yaml; outcomes stand in order of effort, cheapest first."""
+
+    as_of: date
+    strength_means: str
+    strength_words: dict[str, float]
+    questions: tuple[Question, ...]
+    contradictions: tuple[Contradiction, ...]
+    steps: dict[str, str]
+    outcomes: tuple[Outcome, ...]
+    splits: tuple[Split, ...]
+    rules: tuple[Rule, ...]
+
+    def question(self, question_id: str) -> Question:
+        """The question with this id; raises ValueError listing the known ids."""
+        return _named(self.questions, question_id, "question")
+
+    def outcome(self, outcome_id: str) -> Outcome:
+        """The outcome with this id; raises ValueError listing the known ids."""
+        return _named(self.outcomes, outcome_id, "outcome")
+
+
+class UseCase(Frozen):
+    """One thing the client wants; `answers` maps question ids to yes/no (bool), number, choice or None (unknown)."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str
+    owner: str
+    description: str
+    answers: dict[str, Answer] = {}
+
+    def answered(self, **changes: Answer) -> UseCase:
+        """A copy with some answers changed."""
+        return self.model_copy(update={"answers": self.answers | changes})
+
+
+class FiredRule(Rule):
+    """A rule whose condition held; `points` are those it gave to the verdict's outcome."""
+
+    points: float
+
+
+class FlipPoint(Frozen):
+    """One changed answer that changes the outcome; `now` and `then` are shown as text."""
+
+    question: str
+    now: str
+    then: str
+    answer: Answer
+    outcome: str
+    words: str
+
+
+class Standing(Frozen):
+    """The best outcome, the next best that is not ruled out, and how sure; `strength_means` defines the strength."""
+
+    outcome: str
+    runner_up: str | None
+    strength: float = Field(ge=0, le=1)
+    strength_word: str
+
+
+class Part(Standing):
+    """One half of a mixed need with its own outcome."""
+
+    kind: Literal["knowledge", "behaviour"]
+
+
+class Verdict(Standing):
+    """What the rules say about one use case, why, what is not known yet and what would change it."""
+
+    use_case: str
+    name: str
+    owner: str
+    need: str
+    outcome_name: str
+    means: str
+    next_step: str
+    steps: tuple[str, ...]
+    strength_means: str
+    scores: dict[str, float]
+    fired: tuple[FiredRule, ...]
+    missing: tuple[str, ...]
+    provisional: str
+    flips: tuple[FlipPoint, ...]
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def reasons(self) -> tuple[FiredRule, ...]:
+        """The fired rules that gave this outcome points or ruled another one out, strongest first."""
+        moved = [rule for rule in self.fired if rule.points or rule.excludes]
+        return tuple(sorted(moved, key=lambda rule: -abs(rule.points)))
+
+
+class DiagnosisResult(Frozen):
+    """All verdicts, the order in which to take them up (use-case ids), and one sentence for the room."""
+
+    rules_as_of: date
+    verdicts: tuple[Verdict, ...]
+    portfolio: tuple[str, ...]
+    headline: str
+
+    def verdict(self, use_case_id: str) -> Verdict:
+        """The verdict on one use case; raises ValueError listing the known ids."""
+        return _named(self.verdicts, use_case_id, "use case", key="use_case")
+
+
+def diagnose(use_case: UseCase, rules: RuleTable) -> Verdict:
+    """The verdict on one use case: points of all fired rules are added, the most points win, ties go to the cheaper.
+
+    Flip points come from running the rules again with one answer changed. Raises ValueError for answers that
+    check_answers refuses.
+    """
+    check_answers(use_case.answers, rules, f"use case '{use_case.id}'")
+    answers = use_case.answers
+    _, scores, fired = _rank(answers, rules)
+    standing = _standing(answers, rules)
+    outcome = rules.outcome(standing["outcome"])
+    missing = _missing(answers, rules.questions)
+    return Verdict(
+        **standing,
+        **use_case.model_dump(include={"name", "owner"}),
+        **outcome.model_dump(include={"means", "next_step"}),
+        use_case=use_case.id,
+        need=str(answers.get("need") or "unknown"),
+        outcome_name=outcome.name,
+        steps=tuple(rules.steps[step] for step in outcome.steps),
+        strength_means=rules.strength_means,
+        scores=scores,
+        fired=tuple(FiredRule(points=rule.effects.get(outcome.id, 0), **rule.model_dump()) for rule in fired),
+        missing=missing,
+        provisional=f"provisional: {len(missing)} answer{'s'[:len(missing) > 1]} missing" if missing else "",
+        flips=_flips(answers, rules, outcome.id),
+        parts=_parts(answers, rules, outcome.id),
+        notes=tuple(dict.fromkeys(rule.note for rule in fired if rule.note)),
+    )
+
+
+def diagnose_all(use_cases: Iterable[UseCase], rules: RuleTable) -> DiagnosisResult:
+    """Verdicts for all use cases and their order: cheaper outcome first, then more volume; do_not_build comes last."""
+    cases = list(use_cases)
+    if not cases:
+        raise ValueError("there are no use cases; add at least one to use_cases.yaml")
+    verdicts = tuple(diagnose(case, rules) for case in cases)
+    volume = {case.id: float(case.answers.get("monthly_volume") or 0) for case in cases}
+    effort = [outcome.id for outcome in rules.outcomes]
+    order = sorted(verdicts, key=lambda v: (effort.index(v.outcome), -volume[v.use_case], v.use_case))
+    return DiagnosisResult(rules_as_of=rules.as_of, verdicts=verdicts,
+                           portfolio=tuple(v.use_case for v in order), headline=_headline(order))
+
+
+def check_answers(answers: dict[str, Answer], rules: RuleTable, where: str) -> None:
+    """Raise ValueError naming `where`, the question and the fix: unknown question, bad value, contradiction."""
+    known = {question.id: question for question in rules.questions}
+    for key, answer in answers.items():
+        if key not in known:
+            raise ValueError(f"{where}: there is no question '{key}'; use one of {', '.join(known)}.")
+        if problem := known[key].problem(answer):
+            raise ValueError(f"{where}: {key}: {problem}.")
+    if clash := _contradiction(answers, rules):
+        facts = " and ".join(f"{t.question} is {known[t.question].show(answers[t.question])}" for t in clash.all)
+        raise ValueError(f"{where}: {facts} cannot all be true. {clash.fix}")
+
+
+def load_rules(path: Path | None = None) -> RuleTable:
+    """Read the rule table (default: the one that ships); raises ValueError naming file, line, id and fix."""
+    path = path or TABLES / "diagnosis.yaml"
+    raw = _read(path)
+    models = {"questions": Question, "contradictions": Contradiction, "outcomes": Outcome, "splits": Split}
+    for section, model in models.items():
+        _entries(model, raw, path, section)
+    rules = _entries(Rule, raw, path, "rules")
+    table = _build(RuleTable, raw, str(path))
+    for rule, _, where in rules:
+        _check_rule(rule, table, where)
+    return table
+
+
+def load_use_cases(path: Path, rules: RuleTable | None = None) -> tuple[UseCase, ...]:
+    """Read and check a client's use cases (a YAML list under `use_cases`); raises ValueError as load_rules does."""
+    rules = rules or load_rules()
+    built = _entries(UseCase, _read(path), path, "use_cases")
+    for case, entry, where in built:
+        lines = entry.get("answers", {}).get(LINES, {})
+        for key, answer in case.answers.items():  # one by one, so that the message has the answer's own line
+            check_answers({key: answer}, rules, f"{path}, line {lines[key]}: use case '{case.id}'")
+        check_answers(case.answers, rules, where)
+    return tuple(case for case, _, _ in built)
+
+
+def _rank(answers: dict[str, Answer], rules: RuleTable) -> tuple[list[str], dict[str, float], list[Rule]]:
+    """Outcomes that are not ruled out (best first, ties in the table's order), points of all, rules that fired."""
+    fired = [rule for rule in rules.rules if rule.when.holds(answers)]
+    scores = {o.id: sum(rule.effects.get(o.id, 0) for rule in fired) for o in rules.outcomes}
+    excluded = {outcome for rule in fired for outcome in rule.excludes}
+    if not any(STOP in rule.effects for rule in fired):
+        excluded.add(STOP)  # it is a finding of its own, never just the last one left
+    return sorted(scores.keys() - excluded, key=lambda o: (-scores[o], list(scores).index(o))), scores, fired
+
+
+def _standing(answers: dict[str, Answer], rules: RuleTable, dropped: str = "") -> dict[str, Any]:
+    """The fields of a Standing; strength as defined in the table, over the questions not in the dropped group."""
+    order, scores, _ = _rank(answers, rules)
+    asked = [q for q in rules.questions if q.group != dropped]
+    share_answered = 1 - len(_missing(answers, asked)) / len(asked)
+    best, second = scores[order[0]], max([0.0, *(scores[o] for o in order[1:2])])
+    strength = round(min(1.0, (best - second) / best) * share_answered, 4) if best > 0 else 0.0
+    return {
+        "outcome": order[0],
+        "runner_up": order[1] if len(order) > 1 else None,
+        "strength": strength,
+        "strength_word": next(word for word, least in rules.strength_words.items() if strength >= least),
+    }
+
+
+def _missing(answers: dict[str, Answer], questions: Iterable[Question]) -> tuple[str, ...]:
+    return tuple(q.id for q in questions if answers.get(q.id) in (None, q.open))
+
+
+def _contradiction(answers: dict[str, Answer], rules: RuleTable) -> Contradiction | None:
+    return next((c for c in rules.contradictions if all(t.holds(answers) for t in c.all)), None)
+
+
+def _flips(answers: dict[str, Answer], rules: RuleTable, outcome: str) -> tuple[FlipPoint, ...]:
+    """Every single answer that changes the outcome; for numbers the nearest one for each new outcome."""
+    flips = []
+    for question in rules.questions:
+        found: dict[str, FlipPoint] = {}
+        for then in _candidates(question, rules, answers.get(question.id)):
+            changed = answers | {question.id: then}
+            other = _rank(changed, rules)[0][0]
+            if other == outcome or other in found or _contradiction(changed, rules):
+                continue
+            now, new = question.show(answers.get(question.id)), question.show(then)
+            name = rules.outcome(other).name
+            words = f"{question.label}: if it were '{new}' instead of '{now}', the verdict would be: {name}."
+            found[other] = FlipPoint(question=question.id, now=now, then=new, answer=then, outcome=other, words=words)
+        flips += found.values()
+    return tuple(flips)
+
+
+def _candidates(question: Question, rules: RuleTable, now: Answer) -> list[Answer]:
+    """Other answers worth trying: all choices, or the numbers at and beside each threshold, nearest first."""
+    if question.type != "number":
+        choices = (True, False) if question.type == "yes_no" else question.choices
+        return [c for c in choices if c not in (now, question.open)]
+    tests = [t for rule in rules.rules for t in rule.when.all + rule.when.any if t.question == question.id]
+    near = {round(t.value + side * question.step, 6): side for side in (-1, 1, 0) for t in tests}
+    tried = [n for n in near if question.low <= n <= question.high and n != now]
+    return sorted(tried, key=lambda n: (abs(near[n] if now is None else n - now), n))
+
+
+def _parts(answers: dict[str, Answer], rules: RuleTable, outcome: str) -> tuple[Part, ...]:
+    """For a mixed need, the outcome of each half judged alone; empty for a single need or a case not to build."""
+    if outcome == STOP or (answers.get("need") != "both" and outcome != HYBRID):
+        return ()
+    parts = []
+    for split in rules.splits:
+        dropped = {q.id for q in rules.questions if q.group == split.drops}
+        kept = {key: answer for key, answer in answers.items() if key not in dropped} | split.sets
+        parts.append(Part(kind=split.id, **_standing(kept, rules, split.drops)))
+    return tuple(parts)
+
+
+def _headline(order: list[Verdict]) -> str:
+    """One sentence with counts, then the first use case to take up, and those not to build."""
+    know, act, both = (sum(v.need == need for v in order) for need in ("know", "act", "both"))
+    training = sum(v.outcome in ("lora", "smaller_tuned_model") for v in order)
+    stopped = "; ".join(v.name for v in order if v.outcome == STOP)
+    words = f"{len(order)} use cases: {know} to know something, {act} to act differently, {both} to do both. "
+    words += f"None starts with training; {training or 'none'} may come to it after the gate."
+    if order[0].outcome != STOP:
+        words += f" First: {order[0].name} ({order[0].outcome_name})."
+    return words + (f" Not to be built as described: {stopped}." if stopped else "")
+
+
+def _named(items: Iterable[Any], wanted: str, what: str, key: str = "id") -> Any:
+    found = {getattr(item, key): item for item in items}
+    if wanted not in found:
+        raise ValueError(f"there is no {what} '{wanted}'; use one of {', '.join(found)}")
+    return found[wanted]
+
+
+class _LineLoader(yaml.SafeLoader):
+    """Reads YAML, remembers the line of each key (under LINES) and refuses a key written twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in lines:
+                raise ValueError(f"line {line}: '{name}' is there already in line {lines[name]}; keep one")
+            lines[name] = line
+        return super().construct_mapping(node, deep=True) | {LINES: lines}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A YAML file's top mapping with line numbers; raises ValueError naming file, line and fix."""
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), _LineLoader)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); check the path.") from error
+    except (yaml.YAMLError, ValueError) as error:
+        words = " ".join(str(error).split())
+        raise ValueError(f"{path}: not a readable YAML file: {words}. Correct that line.") from error
+    sections = raw if isinstance(raw, dict) else {}
+    if not sections:
+        raise ValueError(f"{path}: nothing to read; add a named section such as 'use_cases:' at the top.")
+    return sections
+
+
+def _entries(model: type[Any], raw: dict[str, Any], path: Path, section: str) -> list[tuple[Any, dict[str, Any], str]]:
+    """Each entry as (model, raw entry, where it stands); raises ValueError for a missing or repeated id."""
+    entries = raw.get(section) if isinstance(raw.get(section), list) else []
+    if not entries:
+        raise ValueError(f"{path}: '{section}' must be a list with at least one entry; add one with '- id: ...'.")
+    built, seen = [], {}
+    for entry in entries:
+        if "id" not in (entry if isinstance(entry, dict) else {}):
+            raise ValueError(f"{path}: {section}: {entry!r:.60} has no id; begin it with '- id: some_name'.")
+        line, where = entry[LINES]["id"], f"{path}, line {entry[LINES]['id']}: {section} '{entry['id']}'"
+        if entry["id"] in seen:
+            raise ValueError(f"{where}: this id is used already in line {seen[entry['id']]}; rename one.")
+        seen[entry["id"]] = line
+        built.append((_build(model, entry, where), entry, where))
+    return built
+
+
+def _plain(value: Any) -> Any:
+    """The value without line numbers."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if key != LINES}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _build(model: type[Any], raw: dict[str, Any], where: str) -> Any:
+    """A model from raw YAML; the first thing pydantic refuses becomes one sentence with the fix."""
+    try:
+        return model.model_validate(_plain(raw))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        fixes = {
+            "extra_forbidden": f"unknown field '{field}'; use only {', '.join(model.model_fields)}",
+            "missing": f"'{field}' is missing; add it",
+            "too_short": f"'{field}' is empty; give at least one",
+        }
+        fix = fixes.get(first["type"], f"'{field}' is {first['input']!r:.60}: {first['msg']}; correct it")
+        raise ValueError(f"{where}: {fix}.") from error
+
+
+def _check_rule(rule: Rule, table: RuleTable, where: str) -> None:
+    """Raise ValueError when a rule names an unknown question or outcome, or compares with an impossible answer."""
+    outcomes = {o.id for o in table.outcomes}
+    for outcome in (*rule.effects, *rule.excludes):
+        if outcome not in outcomes:
+            raise ValueError(f"{where}: there is no outcome '{outcome}'; use one of {', '.join(sorted(outcomes))}.")
+    for test in rule.when.all + rule.when.any:
+        for value in test.value if isinstance(test.value, tuple) else (test.value,):
+            check_answers({test.question: value}, table, where)

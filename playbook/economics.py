@@ -1,0 +1,471 @@
+"""What each option costs, when training pays back, and what would have to change for that to flip.
+
+Arithmetic and a seeded simulation on figures that the price book has checked. It deliberately does not know whether an
+option is any good: quality is measured later; here it is only asked how good an option would have to be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from playbook.prices import ClientEconomics, Figure, Frozen, PriceBook, UseCaseInputs, positive, stale_lines
+
+Fan = dict[str, np.ndarray]  # option -> (3, months): cumulated cost at the 10th, 50th, 90th percentile
+OPTIONS = ("do_nothing", "prompt_only", "rag", "cheap_classifier", "lora", "hybrid")
+TRAINED = ("lora", "hybrid")
+COST_LINES = ("prompting", "labelling", "ingestion", "evaluation", "hosting", "tokens", "retraining", "ownership")
+
+
+class BreakEven(Frozen):
+    """When saved tokens have paid for the training; `months` is None for never."""
+
+    upfront: float
+    saving_per_month: float
+    maintenance_per_month: float
+    net_per_month: float
+    months: float | None
+    before_next_base: bool | None
+
+
+class PaybackNeeds(Frozen):
+    """What must hold for payback in the wanted time, one figure at a time; None if no value is enough."""
+
+    calls_per_month: float | None
+    tokens_saved: float | None
+
+
+class CostLine(Frozen):
+    """One line of an option's cost; `reason` says why a part is zero."""
+
+    line: str
+    once: float
+    monthly: float
+    reason: str
+
+
+class OptionCost(Frozen):
+    """What one option costs for one use case; `per_item` is what one more ticket or question costs.
+
+    `p10`, `p50`, `p90` are the simulated totals at the end of the horizon, None before the simulation.
+    """
+
+    use_case: str
+    option: str
+    months: int
+    lines: tuple[CostLine, ...]
+    once: float
+    monthly: float
+    first_year: float
+    total: float
+    per_item: float
+    note: str
+    p10: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+
+
+class FlipPoint(Frozen):
+    """A value at which the choice would change (None if no value does), and the sentence that says so."""
+
+    use_case: str
+    name: str
+    value: float | None
+    reading: str
+
+
+class EconomicsResult(Frozen):
+    """What 02_economics hands over."""
+
+    currency: str
+    months: int
+    budget: float
+    break_even: dict[str, BreakEven]
+    options: tuple[OptionCost, ...]
+    work_today: dict[str, float]
+    flip_points: tuple[FlipPoint, ...]
+    stale: tuple[Figure, ...]
+    assumptions: tuple[Figure, ...]
+    headline: str
+
+
+def break_even(
+    tokens_saved: float,
+    calls_per_month: float,
+    price_per_million: float,
+    upfront: float,
+    retrain_cost: float = 0,
+    reevaluation_cost: float = 0,
+    cadence_months: float | None = None,
+    prompt_tokens: float | None = None,
+    tuned_premium: float = 0,
+    hosting_per_month: float = 0,
+) -> BreakEven:
+    """When a training that shortens every prompt has paid for itself.
+
+    Saving = tokens saved x calls x price (S1). `tuned_premium` is a share of the base price, paid on what remains of
+    `prompt_tokens`; retraining and re-evaluation return every `cadence_months`. Raises ValueError.
+    """
+    positive("tokens_saved", tokens_saved)
+    positive("calls_per_month", calls_per_month)
+    positive("price_per_million", price_per_million)
+    positive("upfront", upfront)
+    positive("tuned_premium", tuned_premium, zero=True)
+    positive("hosting_per_month", hosting_per_month, zero=True)
+    again = positive("retrain_cost", retrain_cost, zero=True)
+    again += positive("reevaluation_cost", reevaluation_cost, zero=True)
+    if again and cadence_months is None:
+        raise ValueError(f"{again:g} returns with every base model, cadence_months is None; give it, e.g. 3.5")
+    if tuned_premium and prompt_tokens is None:
+        raise ValueError(f"tuned_premium is {tuned_premium:g}, prompt_tokens is None; give the prompt's length")
+    if prompt_tokens is not None and tokens_saved >= prompt_tokens:
+        raise ValueError(f"tokens_saved is {tokens_saved:g}; it must be below prompt_tokens ({prompt_tokens:g})")
+    tokens = tokens_saved - tuned_premium * ((prompt_tokens or tokens_saved) - tokens_saved)
+    saving = tokens * calls_per_month * price_per_million / 1e6
+    every = 1 if cadence_months is None else positive("cadence_months", cadence_months)
+    maintenance = again / every + hosting_per_month
+    net = saving - maintenance
+    months = upfront / net if net > 0 else None
+    early = None if cadence_months is None else months is not None and months <= cadence_months
+    values = (upfront, saving, maintenance, net, months, early)
+    return BreakEven(**dict(zip(BreakEven.model_fields, values, strict=True)))
+
+
+def payback_needs(months: float, **case: Any) -> PaybackNeeds:
+    """The reverse question: calls a month, or tokens saved per call, for payback in `months` (1 to 120).
+
+    `case` holds the arguments of `break_even`; each answer changes one of them and keeps the others.
+    """
+    now = break_even(**case)
+    needed = now.upfront / _months(months) + now.maintenance_per_month
+    calls, saving = case["calls_per_month"], now.saving_per_month
+    prompt, premium = case.get("prompt_tokens"), case.get("tuned_premium", 0)
+    effective = needed * 1e6 / (calls * case["price_per_million"])
+    tokens = (effective + premium * (prompt or 0)) / (1 + premium)
+    return PaybackNeeds(
+        calls_per_month=calls * needed / saving if saving > 0 else None,
+        tokens_saved=None if prompt and tokens > prompt else tokens,
+    )
+
+
+def premium_limit(tokens_saved: float, prompt_tokens: float) -> float:
+    """The price premium (a share) that eats the whole saving: tokens saved / tokens that remain."""
+    break_even(tokens_saved, 1, 1, 1, prompt_tokens=prompt_tokens)  # checks both
+    return tokens_saved / (prompt_tokens - tokens_saved)
+
+
+def source_scenarios(book: PriceBook) -> dict[str, dict[str, float]]:
+    """Arguments of `break_even`: the source's own case (S1), then with what its arithmetic leaves out."""
+    names = ("tokens_saved", "calls_per_month", "price_per_million")
+    training, rate = book.line("source.training").value, book.line("labeller_cost_per_hour").value
+    case = {n: book.line(f"source.{n}").value for n in names}
+    case |= {"cadence_months": book.line("base_release_months").value}
+    case |= {"upfront": book.line("source.labelling").value + training}
+    hours = book.line("source.labelling_weeks").value * book.line("hours_per_week").value
+    again = {**case, "retrain_cost": training}
+    return {
+        "as the source counts": case,
+        "with retraining": again,
+        "with retraining and testing": {**again, "reevaluation_cost": book.line("source.reevaluation").value},
+        "with labelling at its real cost": {**case, "upfront": hours * rate + training},
+    }
+
+
+def client_case(inputs: UseCaseInputs) -> dict[str, float]:
+    """Arguments of `break_even` for the client: training takes the examples (or the passages) out of every prompt.
+
+    Generous to training: it counts retraining for new base models only, not for changed documents.
+    """
+    option, removed = ("rag", "passages") if inputs.need == "knowledge" else ("prompt_only", "few_shot")
+    lora, events = next(c for c in option_costs(inputs, 12) if c.option == "lora"), _events("lora", inputs)
+    parts = inputs.book.token_parts[option][inputs.need]
+    return {
+        "tokens_saved": inputs.get(f"tokens.{removed}"),
+        "calls_per_month": inputs.get("items_per_month"),
+        "price_per_million": inputs.get(f"tokens_in.{inputs.book.model_class[option]}"),
+        "upfront": sum(x.once for x in lora.lines if x.line in ("labelling", "retraining")),
+        "retrain_cost": events["retrainings"][2],
+        "reevaluation_cost": events["releases"][2],
+        "cadence_months": inputs.get("base_release_months"),
+        "prompt_tokens": sum(inputs.get(f"tokens.{p}") for p in parts),
+    }
+
+
+def option_costs(inputs: UseCaseInputs, months: int, dedicated: bool = False) -> tuple[OptionCost, ...]:
+    """What every option costs for one use case over `months` (1 to 120), one-off and monthly, line by line.
+
+    A tuned model pays a premium per token, or, if `dedicated`, the rent of its own GPU. Costs of events (a new base
+    model, a changed document ...) are averages. Raises ValueError for a horizon out of range and for a zero that the
+    price book does not explain.
+    """
+    _months(months)
+    return tuple(_option_cost(option, inputs, int(months), dedicated) for option in OPTIONS)
+
+
+def value_per_month(inputs: UseCaseInputs) -> float:
+    """Money a month for the minutes that a tool which is always right would save."""
+    return inputs.get("items_per_month") * inputs.get("minutes_saved") * inputs.get("staff_cost_per_hour") / 60
+
+
+def right_share_needed(cost: OptionCost, inputs: UseCaseInputs) -> float:
+    """Share of items (above 1: impossible) that must be right for an option to earn its cost.
+
+    A right item saves minutes s, a wrong one loses l, every item is answered: p x s - (1 - p) x l = cost per item.
+    """
+    saved, lost = inputs.get("minutes_saved"), inputs.get("minutes_lost")
+    minutes = cost.total / cost.months / value_per_month(inputs) * saved
+    return (minutes + lost) / (saved + lost)
+
+
+def points_needed(dear: OptionCost, cheap: OptionCost, inputs: UseCaseInputs) -> float:
+    """How many items more in 100 the dearer option must get right to earn what it costs more."""
+    return 100 * (right_share_needed(dear, inputs) - right_share_needed(cheap, inputs))
+
+
+def flip_volume(first: OptionCost, second: OptionCost, items_per_month: float) -> float | None:
+    """Items a month at which two options cost the same; None if one of them is cheaper at every volume."""
+    slope = (first.per_item - second.per_item) * first.months
+    gap = second.total - first.total + slope * positive("items_per_month", items_per_month)
+    return gap / slope if slope and gap / slope > 0 else None
+
+
+def rebuild_cost(first: OptionCost, then: OptionCost, after_months: float) -> float:
+    """Total if one option is built, dropped after `after_months`, and the other takes over (S3's detour)."""
+    rest = max(first.months - _months(after_months), 0)
+    return first.once + first.monthly * after_months + then.once + then.monthly * rest
+
+
+def swings(inputs: UseCaseInputs, option: str, months: int, top: int = 8) -> list[tuple[str, float, float]]:
+    """The assumptions that move an option's total most: (id, total at low, total at high), widest first."""
+    rows = []
+    for line in inputs.book.lines.values():
+        if line.low and line.high and line.id not in inputs.values:
+            moved = [inputs.with_measured({line.id: v}, line.source, line.as_of) for v in (line.low, line.high)]
+            rows.append((line.id, *(_option_cost(option, m, months, False).total for m in moved)))
+    return sorted(rows, key=lambda r: -abs(r[2] - r[1]))[:top]
+
+
+def simulate_maintenance(inputs: UseCaseInputs, months: int = 24, paths: int = 10_000, seed: int = 0) -> Fan:
+    """Cumulated cost of every option in many possible futures, as percentiles for each month.
+
+    Drawn: time between base models and fall of token prices (uniform), changed documents (Poisson), owner leaving and
+    vendor withdrawing (a chance each month), overrun of the one-off cost (triangular). All options live through the
+    same futures. Raises ValueError as `option_costs`, and for `paths` outside 100 to 1,000,000.
+    """
+    costs = option_costs(inputs, months)
+    if not 100 <= paths <= 1_000_000:
+        raise ValueError(f"paths is {paths}; give a number from 100 to 1,000,000")
+    future = _futures(inputs, int(months), paths, np.random.default_rng(seed))
+    fan = {}
+    for cost in costs:
+        tokens = next(x.monthly for x in cost.lines if x.line == "tokens")
+        events = _events(cost.option, inputs)
+        steady = cost.monthly - tokens - sum(rate * each for _, rate, each in events.values())
+        flow = steady + tokens * future["price"]
+        for event, (_, _, each) in events.items():
+            flow = flow + future[event] * each
+        paid = cost.once * (1 + future["overrun"]) + np.cumsum(flow, axis=1)
+        fan[cost.option] = np.percentile(paid, (10, 50, 90), axis=0)
+    return fan
+
+
+def flip_points(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> tuple[FlipPoint, ...]:
+    """Values at which the choice for one use case would change, the most telling first."""
+    by, case = {c.option: c for c in costs}, client_case(inputs)
+    year, first, items = payback_needs(12, **case), _first_choice(inputs, costs), case["calls_per_month"]
+    share, limit = right_share_needed(first, inputs), premium_limit(case["tokens_saved"], case["prompt_tokens"])
+    rows: list[tuple[str, float | None, str, str]] = []
+    for o in TRAINED:
+        sentence = f"{o} earns its extra cost over {first.option} from {{:.1f}} more items in 100 right"
+        rows.append((f"extra right answers of {o}", points_needed(by[o], first, inputs), sentence, ""))
+    rows += [
+        ("right answers needed", 100 * share, f"{first.option} earns its cost from {{:.0f}} items in 100 right", ""),
+        ("calls for payback in a year", year.calls_per_month,
+         f"training pays back in a year from {{:,.0f}} calls a month (now {items:,.0f})", "no volume pays training back"),
+        ("tokens for payback in a year", year.tokens_saved, "training pays back in a year from {:,.0f} tokens a call",
+         "even an empty prompt would not pay training back in a year"),
+        ("premium limit", 100 * limit, "a tuned model saves nothing when its tokens cost {:.0f} % more", ""),
+    ]  # fmt: skip
+    for one, other in ((by["prompt_only"], by["rag"]), (by["prompt_only"], by["lora"]), (by["rag"], by["lora"])):
+        above, now = min(one, other, key=lambda c: c.per_item), min(one, other, key=lambda c: c.total)
+        pair = f"{one.option} and {other.option}"
+        sentence = f"{pair} cost the same at {{:,.0f}} a month; above it {above.option} is cheaper"
+        never = f"of {pair}, {now.option} is cheaper at every volume"
+        rows.append((f"volume: {pair}", flip_volume(one, other, items), sentence, never))
+    texts = (never if value is None else sentence.format(value) for _, value, sentence, never in rows)
+    return tuple(
+        FlipPoint(use_case=inputs.name, name=name, value=value, reading=f"{inputs.name}: {text}")
+        for (name, value, *_), text in zip(rows, texts, strict=True)
+    )
+
+
+def evaluate_economics(
+    client: ClientEconomics, as_of: date, months: int = 24, seed: int = 0, paths: int = 10_000
+) -> EconomicsResult:
+    """Everything the notebook hands over: break-evens, costs with their spread, flip points, assumptions."""
+    book, options, flips, said = client.use_cases[0].book, [], [], []
+    cases = {n: break_even(**case) for n, case in source_scenarios(book).items()}
+    for inputs in client.use_cases:
+        cases[inputs.name] = break_even(**client_case(inputs))
+        costs, fan = option_costs(inputs, months), simulate_maintenance(inputs, months, paths, seed)
+        ends = [dict(zip(("p10", "p50", "p90"), fan[c.option][:, -1].round().tolist(), strict=True)) for c in costs]
+        options += [c.model_copy(update=end) for c, end in zip(costs, ends, strict=True)]
+        said.append(_headline(inputs, cases[inputs.name], costs))
+        flips.append(flip_points(inputs, costs))
+    own = {(a.use_case, a.id): a for i in client.use_cases for a in i.values.values()}
+    rest = [line for line in book.lines.values() if ("", line.id) not in own]
+    return EconomicsResult(
+        currency=book.currency, months=months, budget=client.budget.value, break_even=cases, options=tuple(options),
+        work_today={i.name: value_per_month(i) for i in client.use_cases}, flip_points=tuple(f for same in zip(*flips, strict=True) for f in same),
+        stale=stale_lines(book, as_of), assumptions=(client.budget, *own.values(), *rest), headline=" ".join(said),
+    )  # fmt: skip
+
+
+def _option_cost(option: str, inputs: UseCaseInputs, months: int, dedicated: bool) -> OptionCost:
+    """One option's cost lines, each with a reason where a part is zero."""
+    amounts, per_item = _amounts(option, inputs, dedicated)
+    lines = []
+    for line in COST_LINES:
+        pair = {}
+        for part in ("once", "monthly"):
+            pair[part] = amounts.get((line, part), 0.0) + _effort(option, line, part, inputs)
+        reasons = [_reason(option, line, part, inputs.book) for part, x in pair.items() if x == 0]
+        lines.append(CostLine(line=line, reason="; ".join(dict.fromkeys(reasons)), **pair))
+    once, monthly = sum(x.once for x in lines), sum(x.monthly for x in lines)
+    return OptionCost(
+        use_case=inputs.name, option=option, months=months, lines=tuple(lines), once=once, monthly=monthly,
+        first_year=once + 12 * monthly, total=once + months * monthly, per_item=per_item,
+        note=inputs.book.notes[option][inputs.need],
+    )  # fmt: skip
+
+
+def _amounts(option: str, inputs: UseCaseInputs, dedicated: bool) -> tuple[dict[tuple[str, str], float], float]:
+    """Cost parts that follow from volumes and events by (line, part), and the token cost of one item."""
+    if option == "do_nothing":
+        return {}, 0.0
+    get, minute = inputs.get, inputs.get("staff_cost_per_hour") / 60
+    needed = get(f"examples.{option}") if f"examples.{option}" in inputs.book.lines else 0.0
+    ready = min(needed, get("examples_ready"))
+    labelling = (needed - ready) * get("label_minutes") + ready * get("check_minutes")
+    own_gpu = dedicated and option in TRAINED
+    per_item = 0.0 if own_gpu else _token_cost(option, inputs)
+    rent = get("serving_hours") * get("gpu_hour.24gb") if own_gpu else 0.0
+    amounts = {
+        ("labelling", "once"): labelling * minute,
+        ("evaluation", "once"): get("frozen_questions") * get("question_minutes") * minute,
+        ("hosting", "monthly"): get(f"hosting.{option}") + rent,
+        ("tokens", "monthly"): per_item * get("items_per_month"),
+        ("retraining", "once"): get("training_project") if option in TRAINED else 0.0,
+    }
+    for line, rate, each in _events(option, inputs).values():
+        amounts[line, "monthly"] = amounts.get((line, "monthly"), 0.0) + rate * each
+    return amounts, per_item
+
+
+def _events(option: str, inputs: UseCaseInputs) -> dict[str, tuple[str, float, float]]:
+    """What makes an option cost money again: event -> (cost line, times a month, money each time)."""
+    get, hour = inputs.get, inputs.get("specialist_cost_per_hour")
+    names = inputs.book.events[option]
+    releases, changes = 1 / get("base_release_months"), get("documents_changed")
+    # Facts in the weights age: for a knowledge need, a month with a changed document means retraining.
+    aging = 1 - math.exp(-changes) if inputs.need == "knowledge" else 0.0
+    run = get("training_run_hours") * get("gpu_hour.a100_40gb")
+    minutes = get("document_minutes") * get("staff_cost_per_hour") / 60
+    events = {
+        "releases": ("evaluation", releases, get("reevaluate_hours") * hour),
+        "documents": ("ingestion", changes, minutes),
+        "retrainings": ("retraining", releases + max(1 - releases, 0) * aging, get("retrain_hours") * hour + run),
+    }
+    for event, hours in (("owner_leaves", "handover_hours"), ("vendor_withdraws", "migration_hours")):
+        if event in names:
+            events[event] = ("ownership", _monthly_chance(get(event)), get(f"{hours}.{option}") * hour)
+    return {name: events[name] for name in names}
+
+
+def _futures(inputs: UseCaseInputs, months: int, paths: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """What happens, the same for all options; events and `price` are (paths, months), `overrun` is (paths, 1)."""
+    shape = (paths, months)
+    low, high = inputs.range("base_release_months")
+    gaps = rng.uniform(low, high, (paths, math.ceil(months / low) + 1))
+    gaps[:, 0] *= rng.uniform(0, 1, paths)  # nobody knows how long ago the last release was
+    when = np.cumsum(gaps, axis=1).astype(int)
+    releases = np.zeros(shape)
+    path, number = np.nonzero(when < months)
+    np.add.at(releases, (path, when[path, number]), 1)
+    documents = rng.poisson(inputs.get("documents_changed"), shape)
+    left, most = inputs.range("price_left_after_year")
+    (least, worst), usual = inputs.range("overrun"), inputs.get("overrun")
+    aged = documents > 0 if inputs.need == "knowledge" else np.zeros(shape)
+    return {
+        "releases": releases,
+        "documents": documents,
+        "retrainings": np.maximum(releases, aged),
+        "owner_leaves": rng.random(shape) < _monthly_chance(inputs.get("owner_leaves")),
+        "vendor_withdraws": rng.random(shape) < _monthly_chance(inputs.get("vendor_withdraws")),
+        "price": rng.uniform(left, most, (paths, 1)) ** (np.arange(months) / 12),
+        "overrun": rng.triangular(least, usual, max(worst, least + 1e-9), (paths, 1)),
+    }
+
+
+def _token_cost(option: str, inputs: UseCaseInputs) -> float:
+    """Money for the tokens of one item, sent and answered; 0 for an option that calls no model."""
+    book, get = inputs.book, inputs.get
+    if option not in book.token_parts:
+        return 0.0
+    size = book.model_class[option]
+    sent = sum(get(f"tokens.{p}") for p in book.token_parts[option][inputs.need]) * get(f"tokens_in.{size}")
+    answered = get(f"tokens_answer.{inputs.need}") * get(f"tokens_out.{size}")
+    return (sent + answered) * (1 + (get("tuned_premium") if option in TRAINED else 0)) / 1e6
+
+
+def _effort(option: str, line: str, part: str, inputs: UseCaseInputs) -> float:
+    """Money for an effort line of the price book, 0 if the book has none; its unit says whose hours."""
+    found = inputs.book.lines.get(f"effort.{option}.{line}.{part}")
+    if found is None:
+        return 0.0
+    who = "specialist" if found.unit.startswith("specialist") else "staff"
+    bought_in = line == "ownership" and option in TRAINED and not inputs.training_owner
+    factor = inputs.get("missing_owner_factor") if bought_in else 1
+    return inputs.get(found.id) * inputs.get(f"{who}_cost_per_hour") * factor
+
+
+def _reason(option: str, line: str, part: str, book: PriceBook) -> str:
+    """Why a part is zero; raises ValueError if the price book does not say."""
+    for key in (f"{option}.{line}.{part}", f"{option}.{line}", f"{line}.{part}"):
+        if key in book.zero_reasons:
+            return book.zero_reasons[key]
+    raise ValueError(f"{option}.{line}.{part} is 0 without a reason; add a cost line or a line in zero_reasons")
+
+
+def _first_choice(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> OptionCost:
+    """What training is compared with: RAG for knowledge, else the cheaper of prompting and a small classifier."""
+    names = ("rag",) if inputs.need == "knowledge" else ("prompt_only", "cheap_classifier")
+    return min((c for c in costs if c.option in names), key=lambda c: c.total)
+
+
+def _headline(inputs: UseCaseInputs, case: BreakEven, costs: Sequence[OptionCost]) -> str:
+    """One sentence for one use case: the first choice's cost, and what training would have to earn."""
+    first, lora = _first_choice(inputs, costs), next(c for c in costs if c.option == "lora")
+    money, points = inputs.book.currency, points_needed(lora, first, inputs)
+    pays = "never pays back" if case.months is None else f"pays back in {case.months:.1f} months"
+    more = f"get {points:.1f} items in 100 more right" if points > 0 else "be as good"
+    return (
+        f"{inputs.name}: {first.option} costs {first.first_year:,.0f} {money} in the first year; training saves "
+        f"{case.saving_per_month:,.2f} {money} of tokens a month, {pays} that way, and would have to {more}."
+    )
+
+
+def _monthly_chance(yearly: float) -> float:
+    """The chance in one month that gives this chance in a year."""
+    return 1 - (1 - min(yearly, 1)) ** (1 / 12)
+
+
+def _months(months: float) -> float:
+    """A horizon from 1 to 120 months; raises ValueError."""
+    if not 1 <= positive("months", months) <= 120:
+        raise ValueError(f"months is {months:g}; give a number from 1 to 120")
+    return months

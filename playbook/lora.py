@@ -1,0 +1,206 @@
+"""The only module that trains: a LoRA adapter on the profile's embedder, for codes with few examples each.
+
+Recipe: adapt all linear layers so that texts of one code lie together (cross-entropy over cosines to one learned
+prototype a code, started at the code's mean), then a logistic regression on the adapted vectors. Built on peft and
+transformers' Trainer. Knows texts, labels and weights on disk; knows no plan, gate or arm table. The base is never
+changed, and its hash is taken before and after to show it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from playbook.embedding import pick_device, weights_path
+from playbook.items import Example
+from playbook.models import LoraRecipe
+
+SCALE = 16.0  # sharpness of the softmax over cosines; the usual range for cosine classifiers is 10 to 30
+
+
+class TrainingReport(BaseModel):
+    """What a client must see of a run. Losses and shares are `result`; seconds are measured and not compared."""
+
+    model_config = ConfigDict(frozen=True)
+    examples: int
+    codes: int
+    steps: int
+    trainable_parameters: int
+    all_parameters: int
+    adapter_megabytes: float
+    base_unchanged: bool
+    first_loss: float
+    last_loss: float
+    seconds: float
+    device: str
+
+
+@dataclass
+class Adapted:
+    """An embedder with its adapter; `encode(..., adapter=False)` gives the base's own vectors."""
+
+    encoder: Any
+    tokenizer: Any
+    max_tokens: int
+
+    def encode(self, texts: Sequence[str], adapter: bool = True, batch_size: int = 64) -> np.ndarray:
+        """Unit vectors, shape (n, dimension), with the adapter switched on or off."""
+        self.encoder.eval()
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(texts), batch_size):
+                batch = _tokens(self.tokenizer, texts[start : start + batch_size], self.max_tokens).to(self.encoder.device)
+                if adapter:
+                    parts.append(_pooled(self.encoder, batch))
+                else:
+                    with self.encoder.disable_adapter():
+                        parts.append(_pooled(self.encoder, batch))
+        return torch.cat(parts).float().cpu().numpy()
+
+
+class _PrototypeModel(nn.Module):
+    """Encoder plus one prototype a code; returns what Trainer expects."""
+
+    def __init__(self, encoder: Any, prototypes: torch.Tensor) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.prototypes = nn.Parameter(prototypes)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        vectors = _pooled(self.encoder, {"input_ids": input_ids, "attention_mask": attention_mask})
+        logits = SCALE * vectors @ nn.functional.normalize(self.prototypes, dim=1).T
+        return {"loss": nn.functional.cross_entropy(logits, labels, label_smoothing=0.05), "logits": logits}
+
+
+def _tokens(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> Any:
+    return tokenizer(list(texts), padding=True, truncation=True, max_length=max_tokens, return_tensors="pt")
+
+
+def _pooled(encoder: Any, batch: Any) -> torch.Tensor:
+    hidden = encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+    mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+    return nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1)
+
+
+def weights_hash(model: nn.Module) -> str:
+    """SHA-256 over the base's parameters, adapter and added layers left out."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.named_parameters()):
+        if "lora_" not in name:
+            digest.update(name.replace("base_layer.", "").encode() + tensor.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def train(
+    examples: Sequence[Example], embedder: str, recipe: LoraRecipe, seed: int, folder: Path, on_step: Callable[[int, int], None] | None = None
+) -> tuple[Adapted, TrainingReport]:
+    """Train an adapter on labelled texts and save it under `folder` as safetensors, whole or not at all.
+
+    Same seed, machine and versions give the same adapter. Raises ValueError for fewer than two examples or codes, and
+    RuntimeError when the loss stops being a number (nothing is saved then).
+    """
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModel, AutoTokenizer, set_seed
+
+    labels = sorted({e.label for e in examples})
+    if len(examples) < 2 or len(labels) < 2:
+        raise ValueError(f"{len(examples)} example(s) in {len(labels)} code(s): an adapter needs at least two codes with examples.")
+    set_seed(seed)
+    device, reason = pick_device()
+    path = weights_path(embedder)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    base = AutoModel.from_pretrained(path, dtype=torch.float32).to(device)
+    before = weights_hash(base)
+    config = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.05, target_modules="all-linear")
+    adapted = Adapted(get_peft_model(base, config), tokenizer, recipe.max_tokens)
+    started = time.perf_counter()
+    steps, losses = _fit(adapted, examples, labels, recipe, seed, folder, on_step)
+    seconds = time.perf_counter() - started
+    if not np.isfinite(losses).all():
+        raise RuntimeError("the loss stopped being a number: lower learning_rate in the profile; no adapter was saved.")
+    size = _save(adapted, folder, {"embedder": embedder, "base_sha256": before, "labels": labels, "seed": seed})
+    parameters = [(n, p.numel()) for n, p in adapted.encoder.named_parameters()]
+    return adapted, TrainingReport(
+        examples=len(examples),
+        codes=len(labels),
+        steps=steps,
+        trainable_parameters=sum(n for name, n in parameters if "lora_" in name),
+        all_parameters=sum(n for name, n in parameters if "lora_" not in name),
+        adapter_megabytes=size / 1e6,
+        base_unchanged=weights_hash(adapted.encoder.get_base_model()) == before,
+        first_loss=losses[0],
+        last_loss=losses[-1],
+        seconds=seconds,
+        device=f"{device} ({reason})",
+    )
+
+
+def _fit(
+    adapted: Adapted, examples: Sequence[Example], labels: list[str], recipe: LoraRecipe, seed: int, folder: Path, on_step: Callable | None
+) -> tuple[int, list[float]]:
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    texts = [e.text for e in examples]
+    target = torch.tensor([labels.index(e.label) for e in examples])
+    vectors = torch.from_numpy(adapted.encode(texts))
+    prototypes = torch.stack([vectors[target == n].mean(0) for n in range(len(labels))])
+    model = _PrototypeModel(adapted.encoder, prototypes)
+    rows = [{"text": t, "label": int(n)} for t, n in zip(texts, target, strict=True)]
+
+    def collate(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        tokens = _tokens(adapted.tokenizer, [b["text"] for b in batch], adapted.max_tokens)
+        return {"input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"], "labels": torch.tensor([b["label"] for b in batch])}
+
+    class Watch(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if on_step:
+                on_step(state.global_step, state.max_steps)
+
+    arguments = TrainingArguments(
+        output_dir=str(folder / "trainer"), num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate, lr_scheduler_type="cosine", warmup_steps=0.1, weight_decay=0.01, seed=seed, data_seed=seed,
+        use_cpu=adapted.encoder.device.type == "cpu", logging_strategy="epoch", save_strategy="no", report_to="none", disable_tqdm=True,
+        remove_unused_columns=False, dataloader_pin_memory=False,
+    )  # fmt: skip
+    trainer = Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[Watch()])
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    shutil.rmtree(folder / "trainer", ignore_errors=True)
+    return trainer.state.global_step, [row["loss"] for row in trainer.state.log_history if "loss" in row]
+
+
+def _save(adapted: Adapted, folder: Path, facts: dict[str, Any]) -> int:
+    """Save adapter and facts beside the old one, then swap; returns the adapter's bytes."""
+    scratch = folder.with_name(folder.name + ".new")
+    shutil.rmtree(scratch, ignore_errors=True)
+    adapted.encoder.save_pretrained(scratch, safe_serialization=True)
+    (scratch / "playbook.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    scratch.rename(folder)
+    return (folder / "adapter_model.safetensors").stat().st_size
+
+
+def load(folder: Path, embedder: str, max_tokens: int) -> Adapted:
+    """Open a saved adapter on its base; raises ValueError when it was trained on other weights, naming both."""
+    from peft import PeftModel
+    from transformers import AutoModel, AutoTokenizer
+
+    facts = json.loads((folder / "playbook.json").read_text(encoding="utf-8"))
+    path = weights_path(embedder)
+    base = AutoModel.from_pretrained(path, dtype=torch.float32).to(pick_device()[0])
+    if weights_hash(base) != facts["base_sha256"]:
+        raise ValueError(f"The adapter in {folder} was trained on {facts['embedder']}, not on these weights of {embedder}: train it again.")
+    return Adapted(PeftModel.from_pretrained(base, str(folder)), AutoTokenizer.from_pretrained(path), max_tokens)

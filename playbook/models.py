@@ -1,0 +1,73 @@
+"""The profile table, and chat models by name.
+
+Profiles are data (playbook/tables/profiles.yaml). Chat models come from LangChain, by the name a profile or the user
+gives. Knows nothing of documents or questions.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+TABLES = Path(__file__).parent / "tables"
+
+
+class LoraRecipe(BaseModel):
+    """How an adapter is trained: rank, alpha, passes over the examples, texts a step, step size, longest text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    rank: int = Field(ge=1, le=256)
+    alpha: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0, lt=1)
+    max_tokens: int = Field(ge=8)
+
+
+class Profile(BaseModel):
+    """One size of the same code: which embedder, which answers, which training recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    where: str
+    embedder: str
+    precision: Literal["float32", "bfloat16", "float16", "auto"]
+    chunk_tokens: int = Field(ge=20)
+    chat_model: str | None
+    evidence: Literal["direct", "proxy"]
+    lora: LoraRecipe
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return yaml.safe_load((TABLES / "profiles.yaml").read_text(encoding="utf-8"))
+
+
+def load_profile(name: str) -> Profile:
+    """The profile called `name`; raises ValueError listing the known ones."""
+    profiles = _table()["profiles"]
+    if name not in profiles:
+        raise ValueError(f"profile '{name}' is not known; use one of {', '.join(profiles)} in settings.yaml.")
+    return Profile.model_validate(profiles[name])
+
+
+def known_weights(embedder: str) -> dict[str, str] | None:
+    """File name and SHA-256 of weights the project vouches for, or None for a model the user chose."""
+    return _table()["weights"].get(embedder)
+
+
+def chat_model(name: str) -> Any:
+    """A LangChain chat model, for instance `ollama:NAME` or `openai:NAME` with OPENAI_BASE_URL set; temperature 0.
+
+    Raises ValueError with the install command when the provider's package is missing.
+    """
+    from langchain.chat_models import init_chat_model
+
+    try:
+        return init_chat_model(name, temperature=0)
+    except ImportError as error:
+        provider = name.split(":")[0]
+        raise ValueError(f"chat model '{name}' needs a package: pip install 'finetune-playbook[{provider}]'") from error

@@ -1,0 +1,130 @@
+"""What each measuring notebook hands to the next: one pydantic model per artifact.
+
+Only shapes. 01 and 02 have theirs beside the functions that make them (diagnosis, economics), 07's audit likewise.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from playbook.answering import RefusalModel
+from playbook.arms import ArmScore, Output
+from playbook.attribution import CauseMix, Failure
+from playbook.evaluation import PairedTest
+from playbook.gates import Gate
+from playbook.plan import Plan
+from playbook.training_data import Audit
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    headline: str
+
+
+class Prediction(BaseModel):
+    """What one participant expects of one statement, as a probability, written before anything is measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    who: str
+    statement: str
+    probability: float = Field(ge=0, le=1)
+
+
+class RoomResult(_Result):
+    """00: the checks of the machine that matter later, what inputs are there, and the prediction ledger."""
+
+    checks: dict[str, str]
+    inputs: dict[str, int]
+    predictions: tuple[Prediction, ...]
+
+
+class PlanResult(_Result):
+    """03, first half: the frozen plan and its digest."""
+
+    plan: Plan
+    digest: str
+
+
+class BaselineResult(_Result):
+    """03, second half: what names, definitions and examples alone reach on the tuning split."""
+
+    plan_digest: str
+    items: int
+    scores: tuple[ArmScore, ...]
+    outputs: tuple[Output, ...]
+    best_arm: str
+
+
+class RagResult(_Result):
+    """04: what was indexed, which search weight the tuning questions chose, and the refusal decision."""
+
+    plan_digest: str
+    files: dict[str, int]
+    rejected: dict[str, str]
+    passages: int
+    weight: float
+    hit_rates: dict[str, float]
+    settings_tried: int
+    refusal: RefusalModel
+    tune_scores: tuple[ArmScore, ...]
+    drill: dict[str, str]
+
+
+class MeasurementResult(_Result):
+    """05: every planned arm on the frozen test, planned comparisons, causes, and the count of looks at the test."""
+
+    plan_digest: str
+    looks: int
+    knowledge: tuple[ArmScore, ...]
+    knowledge_tests: tuple[PairedTest, ...]
+    behaviour: tuple[ArmScore, ...]
+    behaviour_tests: tuple[PairedTest, ...]
+    knowledge_causes: CauseMix
+    behaviour_causes: CauseMix
+    failures: tuple[Failure, ...]
+    refused_rightly: int
+    unanswerable: int
+    refused_wrongly: int
+    answerable: int
+    outputs: tuple[Output, ...]
+
+
+class GateResult(_Result):
+    """06: the gate on preparing training data, and the prompt ceiling it rests on."""
+
+    gate: Gate
+    prompt_ceiling: float | None
+
+
+class TrainingDataResult(_Result):
+    """07: the audit, the gate it gives, and whether 08 may run (with the override, if there was one)."""
+
+    audit: Audit
+    gate: Gate
+    may_train: bool
+
+
+class LoraResult(_Result):
+    """08: the adapter arm on the frozen test, beside the baselines that might win."""
+
+    plan_digest: str
+    looks: int
+    trained: dict[str, float | int | bool | str]
+    scores: tuple[ArmScore, ...]
+    tests: tuple[PairedTest, ...]
+    recommendation: str
+    outputs: tuple[Output, ...]
+
+
+class DecisionResult(_Result):
+    """09: the decision, its reasons, flip points and expiry, as the report states them."""
+
+    decision: str
+    why: tuple[str, ...]
+    sure: str
+    cost: str
+    would_change: tuple[str, ...]
+    expires: str
+    looks: int
+    diagnoses: dict[str, str]
+    brier: dict[str, float]

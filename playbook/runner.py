@@ -1,0 +1,128 @@
+"""Walk a client through the notebooks without a browser, redoing only what changed.
+
+Knows notebooks as files to execute and artifacts as JSON with recorded inputs. It does not know what a notebook is about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from playbook.engagement import ROUTE, Artifact, Engagement, EngagementError, fingerprint, home, write_atomic
+
+WALK = tuple(dict.fromkeys(ROUTE.values()))
+TIMEOUT = 1800  # seconds one cell may take before the notebook is given up
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One notebook of a walk: what was done with it, how long it took, and its headline."""
+
+    notebook: str
+    action: str  # "ran", "unchanged" or "skipped"
+    seconds: float
+    headline: str
+
+
+class NotebookFailed(RuntimeError):
+    """A cell raised; the message names the notebook and carries the error's own sentence."""
+
+
+def walk(client: Engagement, progress: Progress = lambda *_: None, again: bool = False) -> Iterator[Step]:
+    """Execute the route in order for one client, yielding a Step a notebook; `again` redoes everything.
+
+    Executed copies with their outputs are kept under the client's `notebooks` folder. Raises NotebookFailed.
+    """
+    state_path = client.work / "run_state.json"
+    state = json.loads(state_path.read_text(encoding="utf-8")) if state_path.is_file() else {}
+    for notebook in WALK:
+        started = time.perf_counter()
+        closed = _closed_gate(client) if notebook == "08_lora_run" else ""
+        if closed:
+            yield Step(notebook, "skipped", 0.0, closed)
+            continue
+        digest = _code_digest(notebook)
+        if not again and state.get(notebook) == digest and is_fresh(client, notebook):
+            yield Step(notebook, "unchanged", time.perf_counter() - started, headline(client, notebook))
+            continue
+        execute(client, notebook, progress)
+        state[notebook] = digest
+        write_atomic(state_path, json.dumps(state, indent=1))
+        yield Step(notebook, "ran", time.perf_counter() - started, headline(client, notebook))
+
+
+def execute(client: Engagement, notebook: str, progress: Progress = lambda *_: None) -> Path:
+    """Execute one notebook with CLIENT set, and keep the executed copy; raises NotebookFailed."""
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    source = home() / "notebooks" / f"{notebook}.ipynb"
+    book = nbformat.read(source, as_version=4)
+    for cell in book.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source += f"\nCLIENT = {client.name!r}"
+    total = sum(cell.cell_type == "code" for cell in book.cells)
+    done = 0
+
+    def on_cell(cell: dict, **_: object) -> None:
+        nonlocal done
+        if cell["cell_type"] == "code":
+            done += 1
+            progress(notebook, done, total)
+
+    runner = NotebookClient(
+        book, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": str(source.parent)}}, on_cell_executed=on_cell
+    )
+    try:
+        runner.execute()
+    except CellExecutionError as error:
+        raise NotebookFailed(f"notebooks/{notebook}.ipynb stopped: {error.ename}: {error.evalue}") from error
+    finally:
+        write_atomic(client.work / "notebooks" / source.name, nbformat.writes(book))
+    return client.work / "notebooks" / source.name
+
+
+def is_fresh(client: Engagement, notebook: str) -> bool:
+    """Whether every artifact of a notebook exists in the client's own folder and none of its recorded inputs changed."""
+    names = [artifact for artifact, book in ROUTE.items() if book == notebook]
+    for name in names:
+        path = client.artifacts / f"{name}.json"
+        if not path.is_file():
+            return False
+        stored = Artifact.model_validate_json(path.read_text(encoding="utf-8"))
+        for key, digest in stored.inputs.items():
+            try:
+                now = client.result_hash(key) if key in ROUTE else fingerprint(client.inputs / key)
+            except EngagementError:
+                return False
+            if now != digest:
+                return False
+    return True
+
+
+def headline(client: Engagement, notebook: str) -> str:
+    """The headline a notebook wrote into its last artifact."""
+    names = [artifact for artifact, book in ROUTE.items() if book == notebook]
+    stored = json.loads(client.artifact_path(names[-1]).read_text(encoding="utf-8"))
+    return str(stored["result"].get("headline", ""))
+
+
+def _closed_gate(client: Engagement) -> str:
+    stored = json.loads(client.artifact_path("07_training_data").read_text(encoding="utf-8"))
+    return "" if stored["result"]["may_train"] else "not run: the gates of 06 and 07 did not let it through"
+
+
+def _code_digest(notebook: str) -> str:
+    """Hash of a notebook's cells and of the package's source: what a result depends on beside its inputs."""
+    book = json.loads((home() / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
+    digest = hashlib.sha256("".join("".join(c["source"]) for c in book["cells"] if c["cell_type"] == "code").encode())
+    package = Path(__file__).parent
+    for path in sorted([*package.glob("*.py"), *package.glob("tables/*")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

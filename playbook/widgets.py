@@ -1,0 +1,126 @@
+"""Forms for the moments that need hands. The only module that imports ipywidgets; it decides nothing.
+
+Every form shows its defaults, saves on click to the client's `forms` folder, says what it saved in a text line, and has
+a plain-code twin in the next cell. Uses only what ipywidgets 7.7 and 8 share; no Output, no interact, because nbval
+and saved notebooks cannot follow those. Client text is escaped before it is shown as HTML.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+import ipywidgets as w
+
+from playbook.answering import Answer, Answerer
+from playbook.diagnosis import Question, RuleTable, UseCase
+from playbook.engagement import Engagement, write_atomic
+
+WIDE = {"description_width": "260px"}
+
+
+def saved_form(client: Engagement, name: str) -> dict[str, Any]:
+    """What was saved from the form `name`, or an empty dict; raises ValueError naming a damaged file."""
+    path = client.work / "forms" / f"{name}.json"
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: delete it and save the form again.") from error
+
+
+def _form(client: Engagement, name: str, fields: dict[str, w.Widget], read: Callable[[], dict[str, Any]]) -> w.VBox:
+    message = w.HTML("<i>Not saved yet: the next cell uses the stored or default answers.</i>")
+    button = w.Button(description="Save answers", tooltip="Writes the answers into the engagement")
+
+    def save(_: w.Button) -> None:
+        try:
+            path = write_atomic(client.work / "forms" / f"{name}.json", json.dumps(read(), indent=1, ensure_ascii=False))
+            message.value = f"Saved to {escape(str(path.relative_to(client.work.parent)))}. Run the next cell."
+        except (OSError, ValueError) as error:  # shown where the person looks; a callback's traceback is invisible
+            message.value = f"<b>Not saved:</b> {escape(str(error))}"
+
+    button.on_click(save)
+    return w.VBox([*fields.values(), button, message])
+
+
+def diagnosis_form(client: Engagement, rules: RuleTable, use_case: UseCase) -> w.VBox:
+    """The diagnostic questions for one use case, filled with its answers; saved as form `diagnosis_<id>`."""
+    stored = {**use_case.answers, **saved_form(client, f"diagnosis_{use_case.id}")}
+    fields = {q.id: _question(q, stored.get(q.id)) for q in rules.questions}
+
+    def read() -> dict[str, Any]:
+        return {q.id: _answer(q, fields[q.id].value) for q in rules.questions}
+
+    return _form(client, f"diagnosis_{use_case.id}", fields, read)
+
+
+def _question(question: Question, answer: Any) -> w.Widget:
+    if question.type == "number":
+        return w.Text(value="" if answer is None else str(answer), description=question.label, placeholder=question.unit, style=WIDE)
+    choices = ["yes", "no"] if question.type == "yes_no" else list(question.choices)
+    value = {True: "yes", False: "no"}.get(answer, answer) if question.type == "yes_no" else answer
+    return w.Dropdown(options=["not known", *choices], value=value or "not known", description=question.label, style=WIDE)
+
+
+def _answer(question: Question, value: str) -> Any:
+    if value in ("", "not known"):
+        return None
+    if question.type == "yes_no":
+        return value == "yes"
+    if question.type == "number":
+        try:
+            answer: Any = float(value) if "." in value else int(value)
+        except ValueError:
+            raise ValueError(f"{question.label}: '{value}' is not a number; give {question.unit}.") from None
+    else:
+        answer = value
+    problem = question.problem(answer)
+    if problem:
+        raise ValueError(f"{question.label}: {problem}.")
+    return answer
+
+
+def prediction_form(client: Engagement, statements: dict[str, str], people: Sequence[str]) -> w.VBox:
+    """One slider per person and statement (0 to 100 %), saved as form `predictions` before anything is measured."""
+    stored = saved_form(client, "predictions")
+    fields = {
+        f"{person}/{key}": w.IntSlider(
+            value=int(stored.get(f"{person}/{key}", 50)), min=0, max=100, step=5, description=f"{person}: {text}",
+            style={"description_width": "520px"}, layout=w.Layout(width="820px"),
+        )
+        for key, text in statements.items() for person in people
+    }  # fmt: skip
+    return _form(client, "predictions", fields, lambda: {key: field.value for key, field in fields.items()})
+
+
+def ask_box(answerer: Answerer, example: str) -> w.VBox:
+    """A question box: answer with citations and each passage with the cited sentence marked, or the refusal."""
+    box = w.Text(value=example, description="Question", layout=w.Layout(width="760px"))
+    button = w.Button(description="Ask")
+    shown = w.HTML("<i>Type a question and press Ask.</i>")
+
+    def ask(_: w.Button) -> None:
+        try:
+            shown.value = answer_html(answerer.ask(box.value), answerer)
+        except ValueError as error:
+            shown.value = f"<b>Please correct:</b> {escape(str(error))}"
+
+    button.on_click(ask)
+    return w.VBox([w.HBox([box, button]), shown])
+
+
+def answer_html(answer: Answer, answerer: Answerer) -> str:
+    """An answer as inert HTML: quotes, where they stand, and the passage with the cited sentence marked."""
+    if answer.refused:
+        return f"<p><b>No answer.</b> {escape(answer.reason)}.</p>"
+    parts = [f"<p><b>{escape(answer.text)}</b></p>"]
+    for citation in answer.citations:
+        text = answerer.retriever.store.get_by_ids([citation.passage_id])[0].page_content
+        before, quote, after = text[: citation.start], citation.quote, text[citation.end :]
+        passage = f"{escape(before)}<mark>{escape(quote)}</mark>{escape(after)}".replace("\n", "<br>")
+        parts.append(f"<details><summary>{escape(str(citation))}</summary><p>{passage}</p></details>")
+    return "".join(parts)
