@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from playbook import classifiers
 from playbook.answering import Answer, Answerer, RefusalModel
+from playbook.chunking import embedding_text, sentence_spans
 from playbook.classifiers import PROXY_ARMS, Task
 from playbook.evaluation import Proportion, contains, proportion
 from playbook.items import Code, Example, Question
@@ -86,6 +87,27 @@ def answer_arm(
     return [judge(arm, q, a) for q, a in zip(questions, answers, strict=True)], answers
 
 
+def hit_rates(retriever: HybridRetriever, questions: Sequence[Question], weights: Sequence[float], k: int = 5) -> dict[float, float]:
+    """Search weight -> share of answerable questions whose `k` best passages hold the key strings in the right file."""
+    asked = [q for q in questions if q.answerable]
+    rates = {}
+    for weight in weights:
+        fused = retriever.with_weight(weight)
+        rates[weight] = float(np.mean([hit(fused, q, k) for q in asked])) if asked else 0.0
+    return rates
+
+
+def hit(retriever: HybridRetriever, question: Question, k: int = 5) -> bool:
+    """Whether the `k` best passages from the right file hold the key strings together."""
+    right = [h.passage for h in retriever.search(question.question, k) if h.passage.metadata["source"] == question.source]
+    return bool(right) and contains(" ".join(embedding_text(p) for p in right), question.must_contain)
+
+
+def best_weight(rates: dict[float, float]) -> float:
+    """The search weight with the highest hit rate; among equals the one nearest to an even mix."""
+    return min(rates, key=lambda weight: (-round(rates[weight], 6), abs(weight - 0.5), weight))
+
+
 def judge(arm: str, question: Question, answer: Answer) -> Output:
     """Score one answer without a judge: key strings present, or refusal where nothing is to be found."""
     right = contains(answer.text, question.must_contain) if question.answerable else answer.refused
@@ -104,8 +126,6 @@ def judge(arm: str, question: Question, answer: Answer) -> Output:
 
 def first_sentences(answerer: Answerer, question: Question) -> Answer:
     """The baseline: the first three sentences of the best passage, never refusing."""
-    from playbook.chunking import sentence_spans
-
     started = time.perf_counter()
     best = answerer.retriever.search(question.question, k=1)
     text = best[0].passage.page_content if best else ""

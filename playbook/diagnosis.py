@@ -99,8 +99,7 @@ class Condition(Frozen):
 
     def holds(self, answers: dict[str, Answer]) -> bool:
         """Whether the answers fulfil the condition."""
-        return all(t.holds(answers) for t in self.all) and (
-            not self.any or any(t.holds(answers) for t in self.any))
+        return all(t.holds(answers) for t in self.all) and (not self.any or any(t.holds(answers) for t in self.any))
 
 
 class Source(Frozen):
@@ -162,10 +161,6 @@ class RuleTable(Frozen):
     splits: tuple[Split, ...]
     rules: tuple[Rule, ...]
 
-    def question(self, question_id: str) -> Question:
-        """The question with this id; raises ValueError listing the known ids."""
-        return _named(self.questions, question_id, "question")
-
     def outcome(self, outcome_id: str) -> Outcome:
         """The outcome with this id; raises ValueError listing the known ids."""
         return _named(self.outcomes, outcome_id, "outcome")
@@ -203,7 +198,7 @@ class FlipPoint(Frozen):
 
 
 class Standing(Frozen):
-    """The best outcome, the next best that is not ruled out, and how sure; `strength_means` defines the strength."""
+    """The best outcome, the next best with any points, and how sure; `strength_means` defines the strength."""
 
     outcome: str
     runner_up: str | None
@@ -269,6 +264,7 @@ def diagnose(use_case: UseCase, rules: RuleTable) -> Verdict:
     standing = _standing(answers, rules)
     outcome = rules.outcome(standing["outcome"])
     missing = _missing(answers, rules.questions)
+    noun = "answer" if len(missing) == 1 else "answers"
     return Verdict(
         **standing,
         **use_case.model_dump(include={"name", "owner"}),
@@ -281,7 +277,7 @@ def diagnose(use_case: UseCase, rules: RuleTable) -> Verdict:
         scores=scores,
         fired=tuple(FiredRule(points=rule.effects.get(outcome.id, 0), **rule.model_dump()) for rule in fired),
         missing=missing,
-        provisional=f"provisional: {len(missing)} answer{'s'[:len(missing) > 1]} missing" if missing else "",
+        provisional=f"provisional: {len(missing)} {noun} missing" if missing else "",
         flips=_flips(answers, rules, outcome.id),
         parts=_parts(answers, rules, outcome.id),
         notes=tuple(dict.fromkeys(rule.note for rule in fired if rule.note)),
@@ -297,8 +293,8 @@ def diagnose_all(use_cases: Iterable[UseCase], rules: RuleTable) -> DiagnosisRes
     volume = {case.id: float(case.answers.get("monthly_volume") or 0) for case in cases}
     effort = [outcome.id for outcome in rules.outcomes]
     order = sorted(verdicts, key=lambda v: (effort.index(v.outcome), -volume[v.use_case], v.use_case))
-    return DiagnosisResult(rules_as_of=rules.as_of, verdicts=verdicts,
-                           portfolio=tuple(v.use_case for v in order), headline=_headline(order))
+    portfolio = tuple(v.use_case for v in order)
+    return DiagnosisResult(rules_as_of=rules.as_of, verdicts=verdicts, portfolio=portfolio, headline=_headline(order))
 
 
 def check_answers(answers: dict[str, Answer], rules: RuleTable, where: str) -> None:
@@ -325,6 +321,8 @@ def load_rules(path: Path | None = None) -> RuleTable:
     table = _build(RuleTable, raw, str(path))
     for rule, _, where in rules:
         _check_rule(rule, table, where)
+    if unknown := {step for outcome in table.outcomes for step in outcome.steps} - table.steps.keys():
+        raise ValueError(f"{path}: outcomes: there is no step {sorted(unknown)}; add it under 'steps'.")
     return table
 
 
@@ -355,11 +353,12 @@ def _standing(answers: dict[str, Answer], rules: RuleTable, dropped: str = "") -
     order, scores, _ = _rank(answers, rules)
     asked = [q for q in rules.questions if q.group != dropped]
     share_answered = 1 - len(_missing(answers, asked)) / len(asked)
-    best, second = scores[order[0]], max([0.0, *(scores[o] for o in order[1:2])])
-    strength = round(min(1.0, (best - second) / best) * share_answered, 4) if best > 0 else 0.0
+    best, rivals = scores[order[0]], [o for o in order[1:] if scores[o] > 0]
+    lead = (best - scores[rivals[0]] if rivals else best) / best if best > 0 else 0.0
+    strength = round(lead * share_answered, 4)
     return {
         "outcome": order[0],
-        "runner_up": order[1] if len(order) > 1 else None,
+        "runner_up": rivals[0] if rivals else None,
         "strength": strength,
         "strength_word": next(word for word, least in rules.strength_words.items() if strength >= least),
     }
@@ -503,10 +502,9 @@ def _build(model: type[Any], raw: dict[str, Any], where: str) -> Any:
 
 def _check_rule(rule: Rule, table: RuleTable, where: str) -> None:
     """Raise ValueError when a rule names an unknown question or outcome, or compares with an impossible answer."""
-    outcomes = {o.id for o in table.outcomes}
-    for outcome in (*rule.effects, *rule.excludes):
-        if outcome not in outcomes:
-            raise ValueError(f"{where}: there is no outcome '{outcome}'; use one of {', '.join(sorted(outcomes))}.")
+    outcomes = [o.id for o in table.outcomes]
+    if unknown := [o for o in (*rule.effects, *rule.excludes) if o not in outcomes]:
+        raise ValueError(f"{where}: there is no outcome '{unknown[0]}'; use one of {', '.join(outcomes)}.")
     for test in rule.when.all + rule.when.any:
         for value in test.value if isinstance(test.value, tuple) else (test.value,):
             check_answers({test.question: value}, table, where)

@@ -166,12 +166,13 @@ def source_scenarios(book: PriceBook) -> dict[str, dict[str, float]]:
     case |= {"cadence_months": book.line("base_release_months").value}
     case |= {"upfront": book.line("source.labelling").value + training}
     hours = book.line("source.labelling_weeks").value * book.line("hours_per_week").value
-    again = {**case, "retrain_cost": training}
+    test, train = {"reevaluation_cost": book.line("source.reevaluation").value}, {"retrain_cost": training}
     return {
         "as the source counts": case,
-        "with retraining": again,
-        "with retraining and testing": {**again, "reevaluation_cost": book.line("source.reevaluation").value},
-        "with labelling at its real cost": {**case, "upfront": hours * rate + training},
+        "stay, but test again": {**case, **test},
+        "train again": {**case, **train},
+        "train and test again": {**case, **train, **test},
+        "labelling at its real cost": {**case, "upfront": hours * rate + training},
     }
 
 
@@ -274,33 +275,29 @@ def simulate_maintenance(inputs: UseCaseInputs, months: int = 24, paths: int = 1
 
 
 def flip_points(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> tuple[FlipPoint, ...]:
-    """Values at which the choice for one use case would change, the most telling first."""
-    by, case = {c.option: c for c in costs}, client_case(inputs)
-    year, first, items = payback_needs(12, **case), _first_choice(inputs, costs), case["calls_per_month"]
-    share, limit = right_share_needed(first, inputs), premium_limit(case["tokens_saved"], case["prompt_tokens"])
-    rows: list[tuple[str, float | None, str, str]] = []
-    for o in TRAINED:
-        sentence = f"{o} earns its extra cost over {first.option} from {{:.1f}} more items in 100 right"
-        rows.append((f"extra right answers of {o}", points_needed(by[o], first, inputs), sentence, ""))
-    rows += [
-        ("right answers needed", 100 * share, f"{first.option} earns its cost from {{:.0f}} items in 100 right", ""),
-        ("calls for payback in a year", year.calls_per_month,
-         f"training pays back in a year from {{:,.0f}} calls a month (now {items:,.0f})", "no volume pays training back"),
-        ("tokens for payback in a year", year.tokens_saved, "training pays back in a year from {:,.0f} tokens a call",
-         "even an empty prompt would not pay training back in a year"),
-        ("premium limit", 100 * limit, "a tuned model saves nothing when its tokens cost {:.0f} % more", ""),
-    ]  # fmt: skip
+    """Values at which the choice for one use case would change, the most telling first; sentences: the price book's."""
+    by, case, first = {c.option: c for c in costs}, client_case(inputs), _first_choice(inputs, costs)
+    year, items, tokens = payback_needs(12, **case), case["calls_per_month"], case["tokens_saved"]
+    extra, right = {o: points_needed(by[o], first, inputs) for o in TRAINED}, 100 * right_share_needed(first, inputs)
+    words = {"first": first.option, "items": items, "tokens": tokens}
+    rows: list[tuple[str, float | None, dict[str, Any]]] = [
+        ("extra_right", extra["lora"] if extra["lora"] > 0 else None, {"option": "lora"}),
+        ("right", right if right <= 100 else None, {}),
+        ("calls", year.calls_per_month, {}),
+        ("tokens", year.tokens_saved, {}),
+        ("premium", 100 * premium_limit(tokens, case["prompt_tokens"]), {}),
+        ("extra_right", extra["hybrid"] if extra["hybrid"] > 0 else None, {"option": "hybrid"}),
+    ]
     for one, other in ((by["prompt_only"], by["rag"]), (by["prompt_only"], by["lora"]), (by["rag"], by["lora"])):
         above, now = min(one, other, key=lambda c: c.per_item), min(one, other, key=lambda c: c.total)
-        pair = f"{one.option} and {other.option}"
-        sentence = f"{pair} cost the same at {{:,.0f}} a month; above it {above.option} is cheaper"
-        never = f"of {pair}, {now.option} is cheaper at every volume"
-        rows.append((f"volume: {pair}", flip_volume(one, other, items), sentence, never))
-    texts = (never if value is None else sentence.format(value) for _, value, sentence, never in rows)
-    return tuple(
-        FlipPoint(use_case=inputs.name, name=name, value=value, reading=f"{inputs.name}: {text}")
-        for (name, value, *_), text in zip(rows, texts, strict=True)
-    )
+        pair = {"one": one.option, "other": other.option, "above": above.option, "now": now.option}
+        rows.append(("volume", flip_volume(one, other, items), pair))
+    flips = []
+    for name, value, more in rows:
+        sentence = inputs.book.flip_readings[name]["never" if value is None else "value"]
+        text = sentence.format(value=value, **words, **more)
+        flips.append(FlipPoint(use_case=inputs.name, name=name, value=value, reading=f"{inputs.name}: {text}"))
+    return tuple(flips)
 
 
 def evaluate_economics(
@@ -320,8 +317,9 @@ def evaluate_economics(
     rest = [line for line in book.lines.values() if ("", line.id) not in own]
     return EconomicsResult(
         currency=book.currency, months=months, budget=client.budget.value, break_even=cases, options=tuple(options),
-        work_today={i.name: value_per_month(i) for i in client.use_cases}, flip_points=tuple(f for same in zip(*flips, strict=True) for f in same),
-        stale=stale_lines(book, as_of), assumptions=(client.budget, *own.values(), *rest), headline=" ".join(said),
+        work_today={i.name: value_per_month(i) for i in client.use_cases}, stale=stale_lines(book, as_of),
+        flip_points=sum(zip(*flips, strict=True), ()), assumptions=(client.budget, *own.values(), *rest),
+        headline=" ".join(said),
     )  # fmt: skip
 
 
@@ -358,6 +356,7 @@ def _amounts(option: str, inputs: UseCaseInputs, dedicated: bool) -> tuple[dict[
         ("labelling", "once"): labelling * minute,
         ("evaluation", "once"): get("frozen_questions") * get("question_minutes") * minute,
         ("hosting", "monthly"): get(f"hosting.{option}") + rent,
+        ("tokens", "once"): per_item * get("frozen_questions") * get("trial_rounds"),
         ("tokens", "monthly"): per_item * get("items_per_month"),
         ("retraining", "once"): get("training_project") if option in TRAINED else 0.0,
     }

@@ -222,10 +222,15 @@ def home() -> Path:
 SAMPLE_FOLDER = "sample_client"
 
 
+def engagements_folder() -> Path:
+    """Where engagements are kept: $PLAYBOOK_ENGAGEMENTS (tests write to a scratch folder), else `engagements/`."""
+    return Path(os.environ.get("PLAYBOOK_ENGAGEMENTS") or home() / "engagements").resolve()
+
+
 def open_engagement(name: str) -> Engagement:
     """Open a client's engagement by name; raises EngagementError listing the known ones."""
     base = home()
-    inputs = base / "data" / SAMPLE_FOLDER if name == SAMPLE else base / "engagements" / name
+    inputs = base / "data" / SAMPLE_FOLDER if name == SAMPLE else engagements_folder() / name
     settings_path = inputs / "settings.yaml"
     if not re.fullmatch(NAME_PATTERN, name) or not settings_path.is_file():
         known = ", ".join(known_engagements())
@@ -239,7 +244,7 @@ def open_engagement(name: str) -> Engagement:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         where = ".".join(map(str, first["loc"]))
         raise EngagementError(f"{settings_path}: {where}: {first['msg']}. Correct that line.") from error
-    return Engagement(name, inputs, base / "engagements" / name, settings)
+    return Engagement(name, inputs, engagements_folder() / name, settings)
 
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,39}"
@@ -247,7 +252,7 @@ NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,39}"
 
 def known_engagements() -> list[str]:
     """Names of the engagements on this machine, the sample first."""
-    folder = home() / "engagements"
+    folder = engagements_folder()
     found = sorted(p.parent.name for p in folder.glob("*/settings.yaml")) if folder.is_dir() else []
     return [SAMPLE, *found]
 
@@ -262,9 +267,9 @@ def create_engagement(name: str, settings: Settings, files: dict[str, Path]) -> 
         raise EngagementError(
             f"'{name}' cannot be an engagement's name: use 1 to 40 small letters, digits, - or _, and not '{SAMPLE}'."
         )
-    target = home() / "engagements" / name
+    target = engagements_folder() / name
     if target.exists():
-        raise EngagementError(f"engagements/{name} exists already: choose another name or move that folder away.")
+        raise EngagementError(f"{target} exists already: choose another name or move that folder away.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target.parent) as scratch:
         draft = Path(scratch) / name

@@ -84,3 +84,102 @@ def prompt_ceiling(floor: float, cheap: float, best: float) -> float | None:
     if best <= floor:
         return None
     return max(0.0, min(1.0, (cheap - floor) / (best - floor)))
+
+
+def training_gate(
+    thresholds: dict[str, float],
+    diagnosis: str,
+    best: tuple[str, float] | None,
+    ceiling: float | None,
+    behaviour_share: tuple[int, int] | None,
+    owner: bool | None,
+    ceiling_evidence: Evidence,
+) -> Gate:
+    """Is preparing training data worth it? The gate of notebook 06.
+
+    `best` is (arm, share right) of the best arm without training, `behaviour_share` (behaviour failures, failures).
+    Whatever was not measured fails its check: what is not known cannot open a gate.
+    """
+    behavioural = behaviour_share[0] / behaviour_share[1] if behaviour_share and behaviour_share[1] else 0.0
+    checks = [
+        Check(
+            question="diagnosis of the behaviour use case",
+            found=diagnosis.replace("_", " "),
+            required="a behaviour outcome",
+            passed=diagnosis in BEHAVIOUR_OUTCOMES,
+            evidence="client",
+        ),
+        Check(
+            question="best arm without training",
+            found=f"{best[0].replace('_', ' ')} {best[1]:.0%} right" if best else "not measured",
+            required=f"below {thresholds['good_enough']:.0%}, or there is nothing to fix",
+            passed=best is not None and best[1] < thresholds["good_enough"],
+            evidence="direct",
+        ),
+        Check(
+            question="share of the gain that cheap rungs already reached",
+            found=f"{ceiling:.0%}" if ceiling is not None else "not measured",
+            required=f"below {thresholds['prompt_ceiling']:.0%}",
+            passed=ceiling is not None and ceiling < thresholds["prompt_ceiling"],
+            evidence=ceiling_evidence,
+        ),
+        Check(
+            question="share of failures that are behaviour",
+            found=f"{behaviour_share[0]} of {behaviour_share[1]}" if behaviour_share else "not measured",
+            required=f"at least {thresholds['behaviour_share']:.0%}",
+            passed=behavioural >= thresholds["behaviour_share"],
+            evidence=ceiling_evidence,
+        ),
+        Check(
+            question="somebody owns retraining and re-evaluation",
+            found={True: "yes", False: "no", None: "not answered"}[owner],
+            required="yes",
+            passed=bool(owner),
+            evidence="client",
+        ),
+    ]
+    return decide(
+        "Is preparing training data worth it?",
+        checks,
+        "run notebooks 03 and 05 with a chat model (profile laptop), so that the cheap rungs are real prompts.",
+    )
+
+
+BEHAVIOUR_OUTCOMES = frozenset({"cheap_classifier", "lora", "smaller_tuned_model", "hybrid", "constrained_output"})
+
+
+def adapter_gate(before: Gate, blocked_by: Sequence[str], smallest: tuple[str, int], least: float, override: dict[str, str] | None) -> Gate:
+    """May notebook 08 train? Needs the gate of 06 and a clean audit; `override` is the stored one of the engagement."""
+    checks = [
+        Check(
+            question="the gate of notebook 06",
+            found=before.state,
+            required="open or provisional",
+            passed=before.lets_through,
+            evidence="proxy" if before.state == "provisional" else "direct",
+        ),
+        Check(
+            question="blocking findings in the labelled texts",
+            found=", ".join(blocked_by) or "none",
+            required="none",
+            passed=not blocked_by,
+            evidence="direct",
+        ),
+        Check(
+            question="examples of the rarest code",
+            found=f"{smallest[1]} ({smallest[0]})" if smallest[0] else "no examples",
+            required=f"at least {least:.0f}",
+            passed=smallest[1] >= least,
+            evidence="direct",
+        ),
+    ]
+    return decide("May an adapter be trained?", checks, before.would_settle, override)
+
+
+def require(gate: Gate) -> None:
+    """Raise ValueError with the gate's own sentence when it is closed."""
+    if not gate.lets_through:
+        raise ValueError(
+            f"{gate.name} {gate.sentence} To run anyway, store an override with name and reason in settings.yaml "
+            f"(adapter_override); the recommendation will not count it."
+        )

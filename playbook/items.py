@@ -86,9 +86,11 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str,
 def load_questions(path: Path) -> list[Question]:
     """Frozen questions from CSV (columns: id, question, expected_answer, must_contain, source, answerable, ...).
 
-    Raises ValueError naming file, line and fix for missing columns, duplicate ids, empty questions, an answerable
+    A client without questions has no file: then the list is empty. Raises ValueError naming file, line and fix for missing columns, duplicate ids, empty questions, an answerable
     question without key strings, or an `answerable` that is neither yes nor no.
     """
+    if not path.exists():
+        return []
     questions, lines = [], {}
     for line, row in read_rows(path, QUESTION_COLUMNS):
         where = f"{path.name} line {line}"
@@ -112,9 +114,11 @@ def load_questions(path: Path) -> list[Question]:
 def load_examples(path: Path) -> list[Example]:
     """Labelled texts from CSV (columns: text, label, optionally id).
 
-    Raises ValueError naming file, line and fix for missing columns, an empty text or label, or duplicate ids.
+    A client without examples has no file: then the list is empty. Raises ValueError naming file, line and fix for missing columns, an empty text or label, or duplicate ids.
     Duplicated or doubtful texts are not an error here: notebook 07 reports them.
     """
+    if not path.exists():
+        return []
     examples, seen = [], set()
     for line, row in read_rows(path, EXAMPLE_COLUMNS):
         identity = row.get("id") or f"row{line}"

@@ -26,7 +26,7 @@ from playbook.embedding import pick_device, weights_path
 from playbook.items import Example
 from playbook.models import LoraRecipe
 
-SCALE = 16.0  # sharpness of the softmax over cosines; the usual range for cosine classifiers is 10 to 30
+SCALE = 6.0  # sharpness of the softmax over cosines; chosen on public few-shot intents (see tools/bench.py), not on a client
 
 
 class TrainingReport(BaseModel):

@@ -53,7 +53,7 @@ def make_plan(questions: Sequence[Question], examples: Sequence[Example], seed: 
     """Split the items and write the plan down.
 
     Questions are split by source file, so that no document serves both tuning and testing; examples by code, so that
-    each code is in each split. The same items and seed give the same plan.
+    each code is in each split. The same items and seed give the same plan; without items of a kind its arms are left out.
     """
     table: dict[str, Any] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
     least = int(table["thresholds"]["least_examples_per_code"])
@@ -62,6 +62,9 @@ def make_plan(questions: Sequence[Question], examples: Sequence[Example], seed: 
         by_label[example.label].append(example.id)
     left_out = {label: len(ids) for label, ids in sorted(by_label.items()) if len(ids) < least}
     share = table["split"]
+    unused = [] if questions else ["knowledge"]
+    unused += [] if examples else ["behaviour", "adapter"]
+    table |= {f"{kind}_{what}": [] for kind in unused for what in ("arms", "comparisons")}
     keys = ("knowledge_arms", "behaviour_arms", "adapter_arms", "thresholds", "retrieval_weights")
     pairs = ("knowledge_comparisons", "behaviour_comparisons", "adapter_comparisons")
     return Plan(

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+PRICE_BOOK = Path(__file__).parent / "tables" / "price_book.yaml"
 Origin = Literal["measured", "client", "literature", "our_estimate"]
 Need = Literal["knowledge", "behaviour"]
 CLIENT_VALUES = ("items_per_month", "minutes_saved", "minutes_lost", "documents_changed", "examples_ready")
@@ -55,6 +56,7 @@ class PriceBook(Frozen):
     events: dict[str, tuple[str, ...]]
     zero_reasons: dict[str, str]
     notes: dict[str, dict[Need, str]]
+    flip_readings: dict[str, dict[str, str]]
 
     def line(self, id: str) -> Figure:
         """The line with this id; raises ValueError for an unknown one."""
@@ -102,9 +104,8 @@ class ClientEconomics(Frozen):
     use_cases: tuple[UseCaseInputs, ...]
 
 
-def load_price_book(path: Path | None = None) -> PriceBook:
+def load_price_book(path: Path = PRICE_BOOK) -> PriceBook:
     """Read the price book (default: the one shipped); raises ValueError naming the line and the fix."""
-    path = path or Path(__file__).parent / "tables" / "price_book.yaml"
     raw = _read_yaml(path)
     lines: dict[str, Figure] = {}
     header: dict[str, Any] = {}
@@ -166,6 +167,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file as a mapping; raises ValueError naming the file."""
     try:
         return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is not there; copy playbook/tables/new_economics.yaml and fill it in") from error
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise ValueError(f"{path.name} is not a YAML file of entries; correct it: {error}") from error
 
