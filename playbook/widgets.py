@@ -23,7 +23,7 @@ WIDE = {"description_width": "260px"}
 
 def saved_form(client: Engagement, name: str) -> dict[str, Any]:
     """What was saved from the form `name`, or an empty dict; raises ValueError naming a damaged file."""
-    path = client.work / "forms" / f"{name}.json"
+    path = client.forms / f"{name}.json"
     if not path.is_file():
         return {}
     try:
@@ -38,7 +38,7 @@ def _form(client: Engagement, name: str, fields: dict[str, w.Widget], read: Call
 
     def save(_: w.Button) -> None:
         try:
-            path = write_atomic(client.work / "forms" / f"{name}.json", json.dumps(read(), indent=1, ensure_ascii=False))
+            path = write_atomic(client.forms / f"{name}.json", json.dumps(read(), indent=1, ensure_ascii=False))
             message.value = f"Saved to {escape(str(path.relative_to(client.work.parent)))}. Run the next cell."
         except (OSError, ValueError) as error:  # shown where the person looks; a callback's traceback is invisible
             message.value = f"<b>Not saved:</b> {escape(str(error))}"

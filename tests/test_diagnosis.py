@@ -323,8 +323,10 @@ def test_more_volume_comes_first_among_equals() -> None:
 
 def test_headline_counts() -> None:
     headline = diagnose_all(SAMPLE.values(), RULES).headline
-    assert headline.startswith("8 use cases: 3 to know something, 4 to act differently, 1 to do both.")
-    assert "None starts with training" in headline
+    assert headline.startswith("Use cases: 8, of which 3 to know something, 4 to act differently, 1 to do both.")
+    assert "steps and the gate: 0." in headline
+    trained = diagnose_all([*SAMPLE.values(), PRACTICE["terms_resist"]], RULES).headline
+    assert "steps and the gate: 1." in trained
     assert "Not to be built as described: Refusing a rental automatically" in headline
 
 
