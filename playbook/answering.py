@@ -144,7 +144,9 @@ class Answerer:
     def draft(self, question: str, hits: Sequence[Hit]) -> Draft:
         """The best one to three verbatim sentences of the passages, at most 80 words together, each cited."""
         candidates = [
-            (hit, a, b, hit.passage.page_content[a:b]) for hit in hits for a, b in sentence_spans(hit.passage.page_content)
+            (hit, a, b, hit.passage.page_content[a:b])
+            for hit in hits
+            for a, b in sentence_spans(hit.passage.page_content)
         ]
         if not candidates:
             return Draft((), (0.0,) * len(FEATURES))
@@ -190,7 +192,9 @@ class Answerer:
         return f"support {confidence:.2f} is below {self.refusal.threshold:.2f}{named}"
 
     def _chat(self, question: str, hits: Sequence[Hit]) -> tuple[str, tuple[Citation, ...]]:
-        listed = "\n".join(f"[{n}] ({h.passage.metadata['source']}) {h.passage.page_content}" for n, h in enumerate(hits, 1))
+        listed = "\n".join(
+            f"[{n}] ({h.passage.metadata['source']}) {h.passage.page_content}" for n, h in enumerate(hits, 1)
+        )
         reply = str(self.chat.invoke(PROMPT.format(passages=listed, question=question)).text)
         kept, citations = [], []
         for a, b in sentence_spans(reply):
@@ -198,7 +202,10 @@ class Answerer:
             numbers = [int(n) for n in re.findall(r"\[(\d+)\]", sentence) if 0 < int(n) <= len(hits)]
             if numbers:  # a statement that cites nothing that was given is not shown
                 kept.append(sentence)
-                citations += [_cite(hits[n - 1], 0, len(hits[n - 1].passage.page_content), hits[n - 1].passage.page_content) for n in numbers]
+                citations += [
+                    _cite(hits[n - 1], 0, len(hits[n - 1].passage.page_content), hits[n - 1].passage.page_content)
+                    for n in numbers
+                ]
         return " ".join(kept), tuple(dict.fromkeys(citations))
 
 
@@ -210,7 +217,9 @@ def _in_context(hit: Hit, sentence: str) -> str:
 
 def _cite(hit: Hit, start: int, end: int, quote: str) -> Citation:
     meta = hit.passage.metadata
-    return Citation(source=meta["source"], place=meta["place"], passage_id=hit.passage.id, start=start, end=end, quote=quote)
+    return Citation(
+        source=meta["source"], place=meta["place"], passage_id=hit.passage.id, start=start, end=end, quote=quote
+    )
 
 
 def _names_and_numbers(question: str, text: str) -> float:

@@ -53,27 +53,47 @@ class ArmScore(BaseModel):
 
 
 def classify(
-    arm: str, train: Sequence[Example], items: Sequence[Example], codes: Sequence[Code], encode: Callable[[list[str]], np.ndarray]
+    arm: str,
+    train: Sequence[Example],
+    items: Sequence[Example],
+    codes: Sequence[Code],
+    encode: Callable[[list[str]], np.ndarray],
 ) -> list[Output]:
     """Run one classification arm over labelled items; raises ValueError for an arm that does not exist."""
     if arm not in classifiers.ARMS:
         raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(classifiers.ARMS)}.")
+    if not items:
+        return []
     started = time.perf_counter()
     predicted = classifiers.ARMS[arm](Task(train, [i.text for i in items], codes, encode))
     each = 1000 * (time.perf_counter() - started) / max(len(items), 1)
     return coded(arm, items, predicted, each, "proxy" if arm in PROXY_ARMS else "direct")
 
 
-def coded(arm: str, items: Sequence[Example], predicted: Sequence[str], milliseconds: float, evidence: Evidence) -> list[Output]:
+def coded(
+    arm: str, items: Sequence[Example], predicted: Sequence[str], milliseconds: float, evidence: Evidence
+) -> list[Output]:
     """Rows of the table for codes an arm has already given."""
     return [
-        Output(item=i.id, arm=arm, output=p, expected=i.label, correct=p == i.label, milliseconds=milliseconds, evidence=evidence)
+        Output(
+            item=i.id,
+            arm=arm,
+            output=p,
+            expected=i.label,
+            correct=p == i.label,
+            milliseconds=milliseconds,
+            evidence=evidence,
+        )
         for i, p in zip(items, predicted, strict=True)
     ]
 
 
 def answer_arm(
-    arm: str, retriever: HybridRetriever, refusal: RefusalModel, questions: Sequence[Question], progress: Progress = lambda x: x
+    arm: str,
+    retriever: HybridRetriever,
+    refusal: RefusalModel,
+    questions: Sequence[Question],
+    progress: Progress = lambda x: x,
 ) -> tuple[list[Output], list[Answer]]:
     """Run one knowledge arm: keyword only, dense only, hybrid, or the unsifted first sentences of the best passage.
 
@@ -83,11 +103,16 @@ def answer_arm(
     if arm not in weights:
         raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(weights)}.")
     answerer = Answerer(retriever.with_weight(weights[arm]), refusal)
-    answers = [first_sentences(answerer, q) if arm == "first_sentences" else answerer.ask(q.question) for q in progress(questions)]
+    answers = [
+        first_sentences(answerer, q) if arm == "first_sentences" else answerer.ask(q.question)
+        for q in progress(questions)
+    ]
     return [judge(arm, q, a) for q, a in zip(questions, answers, strict=True)], answers
 
 
-def hit_rates(retriever: HybridRetriever, questions: Sequence[Question], weights: Sequence[float], k: int = 5) -> dict[float, float]:
+def hit_rates(
+    retriever: HybridRetriever, questions: Sequence[Question], weights: Sequence[float], k: int = 5
+) -> dict[float, float]:
     """Search weight -> share of answerable questions whose `k` best passages hold the key strings in the right file."""
     asked = [q for q in questions if q.answerable]
     rates = {}
@@ -99,7 +124,9 @@ def hit_rates(retriever: HybridRetriever, questions: Sequence[Question], weights
 
 def hit(retriever: HybridRetriever, question: Question, k: int = 5) -> bool:
     """Whether the `k` best passages from the right file hold the key strings together."""
-    right = [h.passage for h in retriever.search(question.question, k) if h.passage.metadata["source"] == question.source]
+    right = [
+        h.passage for h in retriever.search(question.question, k) if h.passage.metadata["source"] == question.source
+    ]
     return bool(right) and contains(" ".join(embedding_text(p) for p in right), question.must_contain)
 
 
@@ -144,7 +171,13 @@ def score(outputs: Sequence[Output]) -> list[ArmScore]:
         rows = [o for o in outputs if o.arm == arm]
         right = proportion(sum(o.correct for o in rows), len(rows))
         table.append(
-            ArmScore(arm=arm, evidence=rows[0].evidence, right=right, refused=sum(o.refused for o in rows), tokens=sum(o.tokens for o in rows))
+            ArmScore(
+                arm=arm,
+                evidence=rows[0].evidence,
+                right=right,
+                refused=sum(o.refused for o in rows),
+                tokens=sum(o.tokens for o in rows),
+            )
         )
     return table
 

@@ -58,17 +58,20 @@ def why_wrong(question: Question, answer: Answer, answerer: Answerer, sections: 
     given; does the reader get it right from the oracle passage alone.
     """
     passages = list(answerer.retriever.store.documents.values())
-    oracle = [p for p in passages if p.metadata["source"] == question.source and contains(embedding_text(p), question.must_contain)]
+    oracle = [
+        p
+        for p in passages
+        if p.metadata["source"] == question.source and contains(embedding_text(p), question.must_contain)
+    ]
     given = answerer.retriever.store.get_by_ids(answer.passage_ids)
     from_oracle = _reads(answerer, question, oracle)
     from_given = contains(" ".join(embedding_text(p) for p in given), question.must_contain)
     held_back = answer.refused and contains(answer.draft, question.must_contain)
-    recovered = tuple(
-        name for name, worked in (("oracle passage", from_oracle), ("retrieved passages hold it", from_given), ("no refusal", held_back)) if worked
-    )
+    tried = {"oracle passage": from_oracle, "retrieved passages hold it": from_given, "no refusal": held_back}
+    in_source = " ".join(s.page_content for s in sections if s.metadata["source"] == question.source)
     if not question.answerable:
         cause: Cause = "refusal"
-    elif not contains(" ".join(s.page_content for s in sections if s.metadata["source"] == question.source), question.must_contain):
+    elif not contains(in_source, question.must_contain):
         cause = "corpus gap"
     elif held_back:
         cause = "refusal"
@@ -76,7 +79,12 @@ def why_wrong(question: Question, answer: Answer, answerer: Answerer, sections: 
         cause = "reading" if from_given else "retrieval"
     shown = answer.text or f"(refused) {answer.draft}"
     return Failure(
-        item=question.id, cause=cause, asked=question.question, given=shown, wanted=question.expected_answer or "a refusal", recovered_by=recovered
+        item=question.id,
+        cause=cause,
+        asked=question.question,
+        given=shown,
+        wanted=question.expected_answer or "a refusal",
+        recovered_by=tuple(name for name, worked in tried.items() if worked),
     )
 
 
@@ -103,7 +111,14 @@ def why_miscoded(outputs: Sequence[Output], texts: dict[str, str], arm: str) -> 
             recovered = tuple(a for a in arms if a != arm and right[row.item, a])
             cause: Cause = "reading" if any(a in recovered for a in cheap) else "behaviour"
             failures.append(
-                Failure(item=row.item, cause=cause, asked=texts[row.item], given=row.output, wanted=row.expected, recovered_by=recovered)
+                Failure(
+                    item=row.item,
+                    cause=cause,
+                    asked=texts[row.item],
+                    given=row.output,
+                    wanted=row.expected,
+                    recovered_by=recovered,
+                )
             )
     return failures
 

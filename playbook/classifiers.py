@@ -93,7 +93,9 @@ def fit_probe(vectors: np.ndarray, labels: Sequence[str]) -> Probe:
     from sklearn.linear_model import LogisticRegression
 
     if len(set(labels)) < 2:
-        raise ValueError(f"all {len(labels)} examples carry label '{labels[0] if labels else ''}': two labels are needed.")
+        raise ValueError(
+            f"all {len(labels)} examples carry label '{labels[0] if labels else ''}': two labels are needed."
+        )
     return Probe(LogisticRegression(C=10.0, max_iter=2000).fit(vectors, list(labels)))
 
 

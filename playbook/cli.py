@@ -12,10 +12,10 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated
 
 import typer
-
 
 from playbook.engagement import SAMPLE, EngagementError, Settings, create_engagement, home, open_engagement
 
@@ -45,7 +45,7 @@ def run(
             bar.set_description_str(f"{notebook} cell {done}/{total}")
 
         for step in runner.walk(opened, progress, again):
-            tqdm.write(f"  {step.notebook:20} {step.action:9} {step.seconds:5.0f} s  {step.headline}", file=sys.stdout)
+            tqdm.write(f"  {step.notebook:20} {step.action:9} {step.seconds:5.0f} s  {shorten(step.headline, 110, placeholder=" ...")}", file=sys.stdout)
             sys.stdout.flush()
             bar.update()
     print(f"\nThe client's report: {opened.report}")
@@ -63,43 +63,65 @@ def new(
     """Create an engagement from a client's files, check them, and say what was found and what is missing."""
     from datetime import date
 
-    from playbook.documents import load_folder
-    from playbook.items import load_examples, load_questions, usable_labels
-
-    corpus = load_folder(documents)
     files: dict[str, Path] = {"documents": documents}
-    found = [f"documents: {_counts(corpus.counts())}"]
-    found += [f"  {f.source}: {f.status} - {f.reason}" for f in corpus.files if f.status != "indexed"]
-    missing = []
-    if questions:
-        asked = load_questions(questions)
-        files["questions.csv"] = questions
-        found.append(f"questions: {len(asked)}, of them {sum(not q.answerable for q in asked)} unanswerable")
-        absent = sorted({q.source for q in asked} - {f.source for f in corpus.files})
-        if absent:
-            missing.append(f"{len(absent)} source file(s) named in the questions are not among the documents: {', '.join(absent[:5])}")
-        if not any(not q.answerable for q in asked):
-            missing.append("unanswerable questions (10 or more): without them nobody knows whether it refuses")
-    else:
-        missing.append("questions with expected answers (30 or more, a third of them unanswerable): --questions FILE.csv")
-    if examples:
-        labelled = load_examples(examples)
-        files["examples.csv"] = examples
-        rare = usable_labels(labelled)[1]
-        found.append(f"examples: {len(labelled)} in {len({e.label for e in labelled})} codes")
-        if rare:
-            missing.append(f"a second example for: {', '.join(rare)} (a code with one example cannot be learned and tested)")
-    else:
-        missing.append("labelled texts, if a behaviour is wanted (10 or more a code): --examples FILE.csv")
-    templates = Path(__file__).parent / "tables"
-    files |= {"use_cases.yaml": templates / "new_use_cases.yaml", "economics.yaml": templates / "new_economics.yaml"}
-    missing.append("the client's answers to the diagnostic questions: fill in use_cases.yaml, economics.yaml")
+    found, missing = [], []
+    for check in (_check_documents(documents), _check_questions(questions, documents), _check_examples(examples)):
+        found += check[0]
+        missing += check[1]
+    files |= {name: path for name, path in (("questions.csv", questions), ("examples.csv", examples)) if path}
+    tables = Path(__file__).parent / "tables"
+    files |= {"use_cases.yaml": tables / "new_use_cases.yaml", "economics.yaml": tables / "new_economics.yaml"}
+    missing.append("the client's answers to the diagnostic questions: fill in use_cases.yaml and economics.yaml")
     settings = Settings(title=client, as_of=date.fromisoformat(as_of) if as_of else date.today())
     created = create_engagement(client, settings, files)
     print(f"Created {created.inputs}\nFound")
     print("\n".join(f"  {line}" for line in found))
     print("Missing\n" + "\n".join(f"  {line}" for line in missing))
     print(f'Next: playbook ask {client} "a question", then playbook run {client}')
+
+
+Check = tuple[list[str], list[str]]  # lines on what was found, lines on what is missing
+
+
+def _check_documents(folder: Path) -> Check:
+    from playbook.documents import load_folder
+
+    corpus = load_folder(folder)
+    left_out = [f"  {f.source}: {f.status} - {f.reason}" for f in corpus.files if f.status != "indexed"]
+    return [f"documents: {_counts(corpus.counts())}", *left_out], []
+
+
+def _check_questions(path: Path | None, documents: Path) -> Check:
+    from playbook.items import load_questions
+
+    if path is None:
+        return [], ["questions with expected answers (30 or more, a third of them unanswerable): --questions FILE.csv"]
+    asked = load_questions(_there(path))
+    silent = sum(not q.answerable for q in asked)
+    absent = sorted({q.source for q in asked if not (documents / q.source).is_file()})
+    missing = [f"source file(s) that the questions name: {', '.join(absent[:5])}"] if absent else []
+    if not silent:
+        missing.append("unanswerable questions (10 or more): without them nobody knows whether it refuses")
+    return [f"questions: {len(asked)}, of them {silent} unanswerable"], missing
+
+
+def _check_examples(path: Path | None) -> Check:
+    from playbook.items import load_examples, usable_labels
+
+    if path is None:
+        return [], ["labelled texts, if a behaviour is wanted (10 or more a code): --examples FILE.csv"]
+    labelled = load_examples(_there(path))
+    rare = usable_labels(labelled)[1]
+    missing = (
+        [f"a second example for: {', '.join(rare)} (one example cannot be both learned and tested)"] if rare else []
+    )
+    return [f"examples: {len(labelled)} in {len({e.label for e in labelled})} codes"], missing
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"{path} is not there: check the path, or leave the option out.")
+    return path
 
 
 def _counts(counts: dict[str, int]) -> str:
@@ -130,7 +152,9 @@ def lab(port: Annotated[int, typer.Option(help="Port of the local server.")] = 8
     """Open JupyterLab on notebook 00."""
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise EngagementError(f"Port {port} is in use: close the other JupyterLab, or start with playbook lab --port {port + 1}.")
+            raise EngagementError(
+                f"Port {port} is in use: close the other JupyterLab, or start with playbook lab --port {port + 1}."
+            )
     command = [sys.executable, "-m", "jupyterlab", f"--port={port}", "notebooks/00_start_here.ipynb"]
     try:
         code = subprocess.call(command, cwd=home())
@@ -161,5 +185,3 @@ def main() -> None:
             traceback.print_exc()
         print(f"playbook: {error.filename or ''} {OS_HELP.get(error.errno, error)}", file=sys.stderr)
         sys.exit(1)
-
-

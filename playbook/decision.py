@@ -102,7 +102,11 @@ def _knowledge(plan: PlanResult, measured: MeasurementResult) -> tuple[str, list
         else "That the search beats the plain baseline is not proved on these questions."
     ]
     if proved and best.right.low >= 0.5:
-        return "Answer from your documents with retrieval (RAG), with citations and refusal; do not train for this.", why, sure
+        return (
+            "Answer from your documents with retrieval (RAG), with citations and refusal; do not train for this.",
+            why,
+            sure,
+        )
     return "Pilot retrieval (RAG) on your documents before promising anything; do not train for facts.", why, sure
 
 
@@ -120,7 +124,9 @@ def _behaviour(
         adapter = _arm(lora.scores, "lora_adapter")
         why.append(f"The trained adapter was right on {adapter.right}.")
         sure.append(
-            "The adapter is provably better than the cheap classifier." if wins else "No advantage of the adapter over the cheap classifier is proved."
+            "The adapter is provably better than the cheap classifier."
+            if wins
+            else "No advantage of the adapter over the cheap classifier is proved."
         )
     why.append(f"Gate on preparing training data: {gate.gate.sentence}")
     if gate.gate.state == "closed" or audit.gate.state in ("closed", "overridden"):
@@ -128,17 +134,25 @@ def _behaviour(
     else:
         verb = "Fine-tune a small adapter" if wins else "Do not fine-tune"
     useful = best.right.low >= 0.5
-    use = f"use the {name} as a suggestion a person confirms" if useful else "let people keep the codes and collect examples"
+    use = (
+        f"use the {name} as a suggestion a person confirms"
+        if useful
+        else "let people keep the codes and collect examples"
+    )
     return f"{verb} for the codes: {use}.", why, sure
 
 
-def _changes(plan: PlanResult, measured: MeasurementResult, economics: EconomicsResult, gate: GateResult) -> tuple[str, ...]:
+def _changes(
+    plan: PlanResult, measured: MeasurementResult, economics: EconomicsResult, gate: GateResult
+) -> tuple[str, ...]:
     flips = [f.reading for f in economics.flip_points][:4]
     settle = [gate.gate.would_settle] if gate.gate.would_settle else []
     return (*flips, *settle)
 
 
-def _confirmed(verdict: Verdict, measured: MeasurementResult, lora: LoraResult | None, knowledge: str, behaviour: str) -> str:
+def _confirmed(
+    verdict: Verdict, measured: MeasurementResult, lora: LoraResult | None, knowledge: str, behaviour: str
+) -> str:
     if verdict.use_case == knowledge and measured.knowledge and verdict.outcome == "rag":
         return "confirmed" if _proved(measured.knowledge_tests, "hybrid", "first_sentences") else "not yet proved"
     if verdict.use_case == behaviour and measured.behaviour:

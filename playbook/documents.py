@@ -9,16 +9,22 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from langchain_core.documents import Document
+
+if TYPE_CHECKING:
+    from bs4 import NavigableString, Tag
 
 Status = Literal["indexed", "empty", "duplicate", "rejected"]
 Block = tuple[str, str]  # (heading path or page label, text of one paragraph, list item or table row)
 MAX_BYTES = 50_000_000
+INLINE = frozenset("a abbr b cite code del em font i ins kbd label mark q s small span strong sub sup time u".split())
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,9 @@ def load_file(path: Path, source: str, seen: dict[str, str]) -> tuple[list[Docum
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         known = ", ".join(sorted(READERS))
-        return [], FileReport(source, "rejected", f"{path.suffix or 'no ending'}: not a format we read ({known}); convert it")
+        return [], FileReport(
+            source, "rejected", f"{path.suffix or 'no ending'}: not a format we read ({known}); convert it"
+        )
     try:
         if path.stat().st_size > MAX_BYTES:
             return [], FileReport(source, "rejected", f"larger than {MAX_BYTES // 1_000_000} MB; split it")
@@ -128,24 +136,41 @@ def decode(data: bytes) -> str:
 
 
 def _read_html(data: bytes) -> Iterator[Block]:
-    from bs4 import BeautifulSoup
+    """Each run of text inside one block element is a block, whatever that element is, so that no text is lost."""
+    from bs4 import BeautifulSoup, NavigableString
 
     soup = BeautifulSoup(decode(data), "html.parser")
-    for tag in soup(["script", "style", "nav", "template"]):
+    for tag in soup(["script", "style", "nav", "template", "title"]):
         tag.decompose()
+    for line_break in soup("br"):
+        line_break.replace_with(" ")
+    strings = [s for s in soup.descendants if type(s) is NavigableString]  # comments and the like are subclasses
     path: list[str] = []
-    for tag in soup.find_all(["h1", "h2", "h3", "h4", "h5", "h6", "p", "li", "tr", "pre", "blockquote"]):
-        text = tag.get_text(" ", strip=True)
-        if tag.name[0] == "h":
-            level = int(tag.name[1])
-            path = [*path[: level - 1], text]
-        elif tag.name == "tr":
-            cells = [c.get_text(" ", strip=True) for c in tag.find_all("td")]
-            heads = [c.get_text(" ", strip=True) for c in tag.find_parent("table").find_all("th")]
-            if cells:
-                yield " > ".join(path), table_row(heads, cells)
-        elif tag.find_parent(["li", "tr", "blockquote"]) is None or tag.name == "li":
+    for _, run in groupby(strings, key=lambda s: id(_owner(s))):
+        texts = list(run)
+        owner = _owner(texts[0])
+        text = _html_row(owner) if owner.name == "tr" else " ".join("".join(texts).split())
+        if text and re.fullmatch("h[1-6]", owner.name):
+            path = [*path[: int(owner.name[1]) - 1], text]
+        elif text:
             yield " > ".join(path), text
+
+
+def _owner(string: NavigableString) -> Tag:
+    """The table row a text stands in, else the nearest element around it that is not part of a running line."""
+    row = string.find_parent("tr")
+    return row if row and not row.find("table") else next(p for p in string.parents if p.name not in INLINE)
+
+
+def _html_row(row: Tag) -> str:
+    """A table row as a line; empty for the row that holds only the column heads."""
+    table = row.find_parent("table")
+    first = table.find("tr") if table else row
+    is_head = first.find("th") is not None and not any(c.get_text(strip=True) for c in first.find_all("td"))
+    if is_head and row is first and table and table.find_all("tr")[1:]:
+        return ""
+    heads, cells = ([" ".join(c.get_text().split()) for c in r.find_all(["td", "th"])] for r in (first, row))
+    return table_row(heads if is_head and row is not first else [], cells)
 
 
 def table_row(heads: list[str], cells: list[str]) -> str:
@@ -169,8 +194,9 @@ def _read_docx(data: bytes) -> Iterator[Block]:
     for item in docx.Document(io.BytesIO(data)).iter_inner_content():
         if isinstance(item, docx.table.Table):
             rows = [[cell.text.strip() for cell in row.cells] for row in item.rows]
-            for row in rows[1:]:
-                yield " > ".join(path), table_row(rows[0], row)
+            heads, body = (rows[0], rows[1:]) if len(rows) > 1 else ([], rows)
+            for row in body:
+                yield " > ".join(path), table_row(heads, row)
         elif (item.style.name or "").startswith(("Heading", "Title")):
             level = int(item.style.name[-1]) if item.style.name[-1].isdigit() else 1
             path = [*path[: level - 1], item.text.strip()]
@@ -207,8 +233,9 @@ def unwrap(lines: list[str]) -> Iterator[str]:
 
 
 def _read_csv(data: bytes) -> Iterator[Block]:
-    text = decode(data)
-    rows = list(csv.reader(io.StringIO(text), csv.Sniffer().sniff(text[:4096], delimiters=",;\t|")))
+    text = decode(data).lstrip("\r\n")
+    first = text.split("\n", 1)[0]
+    rows = list(csv.reader(io.StringIO(text), delimiter=max(",;\t|", key=first.count)))
     heads = rows[0]
     for row in rows[1:]:
         if any(cell.strip() for cell in row):

@@ -67,7 +67,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def compare(correct: dict[str, Sequence[bool]], pairs: Sequence[tuple[str, str]], alpha: float = 0.05) -> list[PairedTest]:
+def compare(
+    correct: dict[str, Sequence[bool]], pairs: Sequence[tuple[str, str]], alpha: float = 0.05
+) -> list[PairedTest]:
     """Exact paired tests of the planned `pairs` of arms on the same items, Holm-corrected over all of them.
 
     `correct` maps an arm to one truth value per item. Raises ValueError for an unknown arm or unequal lengths.
@@ -84,7 +86,16 @@ def compare(correct: dict[str, Sequence[bool]], pairs: Sequence[tuple[str, str]]
         counted.append((first, second, wins, losses, len(a) - wins - losses, mcnemar(wins, losses)))
     adjusted = holm([row[-1] for row in counted])
     return [
-        PairedTest(first=f, second=s, wins=w, losses=lo, ties=t, p_value=p, p_adjusted=q, verdict=_verdict(f, s, w, lo, q, alpha))
+        PairedTest(
+            first=f,
+            second=s,
+            wins=w,
+            losses=lo,
+            ties=t,
+            p_value=p,
+            p_adjusted=q,
+            verdict=_verdict(f, s, w, lo, q, alpha),
+        )
         for (f, s, w, lo, t, p), q in zip(counted, adjusted, strict=True)
     ]
 
@@ -108,7 +119,9 @@ def smallest_provable_gain(n: int, losses: int, alpha: float = 0.05) -> int | No
     return None
 
 
-def paired_bootstrap(a: Sequence[float], b: Sequence[float], seed: int = 0, rounds: int = 2000) -> tuple[float, float, float]:
+def paired_bootstrap(
+    a: Sequence[float], b: Sequence[float], seed: int = 0, rounds: int = 2000
+) -> tuple[float, float, float]:
     """Mean difference of two arms' item scores with its 95 % percentile interval, items resampled in pairs."""
     difference = np.asarray(a, float) - np.asarray(b, float)
     if len(difference) == 0:
@@ -141,7 +154,9 @@ def _occurs(needle: str, body: str) -> bool:
 def brier(probabilities: Sequence[float], outcomes: Sequence[bool]) -> float:
     """Mean squared distance of stated probabilities from what happened (Brier 1950): 0 best, 0.25 a coin's, 1 worst."""
     if not probabilities or len(probabilities) != len(outcomes):
-        raise ValueError(f"{len(probabilities)} probabilities for {len(outcomes)} outcomes: give one each, at least one.")
+        raise ValueError(
+            f"{len(probabilities)} probabilities for {len(outcomes)} outcomes: give one each, at least one."
+        )
     return float(np.mean([(p - float(o)) ** 2 for p, o in zip(probabilities, outcomes, strict=True)]))
 
 

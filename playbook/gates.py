@@ -101,43 +101,27 @@ def training_gate(
     Whatever was not measured fails its check: what is not known cannot open a gate.
     """
     behavioural = behaviour_share[0] / behaviour_share[1] if behaviour_share and behaviour_share[1] else 0.0
-    checks = [
-        Check(
-            question="diagnosis of the behaviour use case",
-            found=diagnosis.replace("_", " "),
-            required="a behaviour outcome",
-            passed=diagnosis in BEHAVIOUR_OUTCOMES,
-            evidence="client",
-        ),
-        Check(
-            question="best arm without training",
-            found=f"{best[0].replace('_', ' ')} {best[1]:.0%} right" if best else "not measured",
-            required=f"below {thresholds['good_enough']:.0%}, or there is nothing to fix",
-            passed=best is not None and best[1] < thresholds["good_enough"],
-            evidence="direct",
-        ),
-        Check(
-            question="share of the gain that cheap rungs already reached",
-            found=f"{ceiling:.0%}" if ceiling is not None else "not measured",
-            required=f"below {thresholds['prompt_ceiling']:.0%}",
-            passed=ceiling is not None and ceiling < thresholds["prompt_ceiling"],
-            evidence=ceiling_evidence,
-        ),
-        Check(
-            question="share of failures that are behaviour",
-            found=f"{behaviour_share[0]} of {behaviour_share[1]}" if behaviour_share else "not measured",
-            required=f"at least {thresholds['behaviour_share']:.0%}",
-            passed=behavioural >= thresholds["behaviour_share"],
-            evidence=ceiling_evidence,
-        ),
-        Check(
-            question="somebody owns retraining and re-evaluation",
-            found={True: "yes", False: "no", None: "not answered"}[owner],
-            required="yes",
-            passed=bool(owner),
-            evidence="client",
-        ),
-    ]
+    limit = {name: f"{value:.0%}" for name, value in thresholds.items()}
+    checks = _checks(
+        ("diagnosis of the behaviour use case", diagnosis.replace("_", " "), "a behaviour outcome")
+        + (diagnosis in BEHAVIOUR_OUTCOMES, "client"),
+        ("best arm without training", f"{best[0].replace('_', ' ')} {best[1]:.0%} right" if best else NOT_MEASURED)
+        + (f"below {limit['good_enough']}, or there is nothing to fix",)
+        + (best is not None and best[1] < thresholds["good_enough"], "direct"),
+        (
+            "share of the gain that cheap rungs already reached",
+            f"{ceiling:.0%}" if ceiling is not None else NOT_MEASURED,
+        )
+        + (f"below {limit['prompt_ceiling']}",)
+        + (ceiling is not None and ceiling < thresholds["prompt_ceiling"], ceiling_evidence),
+        (
+            "share of failures that are behaviour",
+            "{} of {}".format(*behaviour_share) if behaviour_share else NOT_MEASURED,
+        )
+        + (f"at least {limit['behaviour_share']}", behavioural >= thresholds["behaviour_share"], ceiling_evidence),
+        ("somebody owns retraining and re-evaluation", {True: "yes", False: "no", None: "not answered"}[owner], "yes")
+        + (bool(owner), "client"),
+    )
     return decide(
         "Is preparing training data worth it?",
         checks,
@@ -145,34 +129,27 @@ def training_gate(
     )
 
 
+def _checks(*rows: tuple) -> list[Check]:
+    """Checks from rows of (question, found, required, passed, evidence)."""
+    return [Check(**dict(zip(Check.model_fields, row, strict=True))) for row in rows]
+
+
+NOT_MEASURED = "not measured"
 BEHAVIOUR_OUTCOMES = frozenset({"cheap_classifier", "lora", "smaller_tuned_model", "hybrid", "constrained_output"})
 
 
-def adapter_gate(before: Gate, blocked_by: Sequence[str], smallest: tuple[str, int], least: float, override: dict[str, str] | None) -> Gate:
+def adapter_gate(
+    before: Gate, blocked_by: Sequence[str], smallest: tuple[str, int], least: float, override: dict[str, str] | None
+) -> Gate:
     """May notebook 08 train? Needs the gate of 06 and a clean audit; `override` is the stored one of the engagement."""
-    checks = [
-        Check(
-            question="the gate of notebook 06",
-            found=before.state,
-            required="open or provisional",
-            passed=before.lets_through,
-            evidence="proxy" if before.state == "provisional" else "direct",
-        ),
-        Check(
-            question="blocking findings in the labelled texts",
-            found=", ".join(blocked_by) or "none",
-            required="none",
-            passed=not blocked_by,
-            evidence="direct",
-        ),
-        Check(
-            question="examples of the rarest code",
-            found=f"{smallest[1]} ({smallest[0]})" if smallest[0] else "no examples",
-            required=f"at least {least:.0f}",
-            passed=smallest[1] >= least,
-            evidence="direct",
-        ),
-    ]
+    by_gate: Evidence = "proxy" if before.state == "provisional" else "direct"
+    rarest = f"{smallest[1]} ({smallest[0]})" if smallest[0] else "no examples"
+    blocked = ", ".join(blocked_by) or "none"
+    checks = _checks(
+        ("the gate of notebook 06", before.state, "open or provisional", before.lets_through, by_gate),
+        ("blocking findings in the labelled texts", blocked, "none", not blocked_by, "direct"),
+        ("examples of the rarest code", rarest, f"at least {least:.0f}", smallest[1] >= least, "direct"),
+    )
     return decide("May an adapter be trained?", checks, before.would_settle, override)
 
 

@@ -70,13 +70,17 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str,
     header = [name.strip().lower() for name in next(reader, [])]
     missing = [c for c in columns if c not in header]
     if missing:
-        raise ValueError(f"{path.name} line 1 lacks the column(s) {', '.join(missing)}; it has: {', '.join(header) or 'nothing'}.")
+        raise ValueError(
+            f"{path.name} line 1 lacks the column(s) {', '.join(missing)}; it has: {', '.join(header) or 'nothing'}."
+        )
     rows = []
     for cells in reader:
         if not any(c.strip() for c in cells):
             continue
         if len(cells) != len(header):
-            raise ValueError(f"{path.name} line {reader.line_num} has {len(cells)} cells, the header {len(header)}: quote texts that hold a comma.")
+            raise ValueError(
+                f"{path.name} line {reader.line_num} has {len(cells)} cells, the header {len(header)}: quote texts that hold a comma."
+            )
         rows.append((reader.line_num, {h: c.strip() for h, c in zip(header, cells, strict=True)}))
     if not rows:
         raise ValueError(f"{path.name} has a header but no rows.")
@@ -86,8 +90,9 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str,
 def load_questions(path: Path) -> list[Question]:
     """Frozen questions from CSV (columns: id, question, expected_answer, must_contain, source, answerable, ...).
 
-    A client without questions has no file: then the list is empty. Raises ValueError naming file, line and fix for missing columns, duplicate ids, empty questions, an answerable
-    question without key strings, or an `answerable` that is neither yes nor no.
+    A client without questions has no file: then the list is empty. Raises ValueError naming file, line
+    and fix for missing columns, duplicate ids, empty questions, an answerable question without key strings, or an
+    `answerable` that is neither yes nor no.
     """
     if not path.exists():
         return []
@@ -106,7 +111,9 @@ def load_questions(path: Path) -> list[Question]:
         groups = [tuple(a.strip() for a in g.split("|") if a.strip()) for g in row["must_contain"].split(";")]
         groups = tuple(g for g in groups if g)
         if answerable and not groups:
-            raise ValueError(f"{where}: question {row['id']} is answerable but must_contain is empty; give its key strings.")
+            raise ValueError(
+                f"{where}: question {row['id']} is answerable but must_contain is empty; give its key strings."
+            )
         questions.append(Question.model_validate({**row, "answerable": answerable, "must_contain": groups}))
     return questions
 
@@ -114,7 +121,8 @@ def load_questions(path: Path) -> list[Question]:
 def load_examples(path: Path) -> list[Example]:
     """Labelled texts from CSV (columns: text, label, optionally id).
 
-    A client without examples has no file: then the list is empty. Raises ValueError naming file, line and fix for missing columns, an empty text or label, or duplicate ids.
+    A client without examples has no file: then the list is empty. Raises ValueError naming file, line
+    and fix for missing columns, an empty text or label, or duplicate ids.
     Duplicated or doubtful texts are not an error here: notebook 07 reports them.
     """
     if not path.exists():
@@ -123,7 +131,9 @@ def load_examples(path: Path) -> list[Example]:
     for line, row in read_rows(path, EXAMPLE_COLUMNS):
         identity = row.get("id") or f"row{line}"
         if not row["text"] or not row["label"]:
-            raise ValueError(f"{path.name} line {line}: {'text' if not row['text'] else 'label'} is empty; fill it or delete the row.")
+            raise ValueError(
+                f"{path.name} line {line}: {'text' if not row['text'] else 'label'} is empty; fill it or delete the row."
+            )
         if identity in seen:
             raise ValueError(f"{path.name} line {line}: id '{identity}' is used twice; give each text its own id.")
         seen.add(identity)
@@ -142,7 +152,9 @@ def load_codebook(path: Path, examples: list[Example]) -> list[Code]:
     unknown = Counter(e.label for e in examples if e.label not in {c.code for c in codes})
     if unknown:
         name, count = unknown.most_common(1)[0]
-        raise ValueError(f"{path.name} lacks code '{name}', which {count} example(s) carry; add it or correct the labels.")
+        raise ValueError(
+            f"{path.name} lacks code '{name}', which {count} example(s) carry; add it or correct the labels."
+        )
     return codes
 
 

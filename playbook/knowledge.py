@@ -57,7 +57,9 @@ def open_answerer(client: Engagement) -> Answerer:
     return make_answerer(client, store, weight, refusal)
 
 
-def make_answerer(client: Engagement, store: FaissStore, weight: float, refusal: RefusalModel | None = None) -> Answerer:
+def make_answerer(
+    client: Engagement, store: FaissStore, weight: float, refusal: RefusalModel | None = None
+) -> Answerer:
     """An answerer over a store; with a chat model when the client's profile names one."""
     profile = load_profile(client.settings.profile)
     chat = chat_model(profile.chat_model) if profile.chat_model else None

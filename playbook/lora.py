@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peft
 import torch
+import transformers
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
@@ -60,7 +63,9 @@ class Adapted:
         parts = []
         with torch.inference_mode():
             for start in range(0, len(texts), batch_size):
-                batch = _tokens(self.tokenizer, texts[start : start + batch_size], self.max_tokens).to(self.encoder.device)
+                batch = _tokens(self.tokenizer, texts[start : start + batch_size], self.max_tokens).to(
+                    self.encoder.device
+                )
                 if adapter:
                     parts.append(_pooled(self.encoder, batch))
                 else:
@@ -77,7 +82,9 @@ class _PrototypeModel(nn.Module):
         self.encoder = encoder
         self.prototypes = nn.Parameter(prototypes)
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         vectors = _pooled(self.encoder, {"input_ids": input_ids, "attention_mask": attention_mask})
         logits = SCALE * vectors @ nn.functional.normalize(self.prototypes, dim=1).T
         return {"loss": nn.functional.cross_entropy(logits, labels, label_smoothing=0.05), "logits": logits}
@@ -103,83 +110,106 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def train(
-    examples: Sequence[Example], embedder: str, recipe: LoraRecipe, seed: int, folder: Path, on_step: Callable[[int, int], None] | None = None
+    examples: Sequence[Example],
+    embedder: str,
+    recipe: LoraRecipe,
+    seed: int,
+    folder: Path,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> tuple[Adapted, TrainingReport]:
     """Train an adapter on labelled texts and save it under `folder` as safetensors, whole or not at all.
 
     Same seed, machine and versions give the same adapter. Raises ValueError for fewer than two examples or codes, and
     RuntimeError when the loss stops being a number (nothing is saved then).
     """
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModel, AutoTokenizer, set_seed
-
     labels = sorted({e.label for e in examples})
     if len(examples) < 2 or len(labels) < 2:
-        raise ValueError(f"{len(examples)} example(s) in {len(labels)} code(s): an adapter needs at least two codes with examples.")
-    set_seed(seed)
-    device, reason = pick_device()
-    path = weights_path(embedder)
-    tokenizer = AutoTokenizer.from_pretrained(path)
-    base = AutoModel.from_pretrained(path, dtype=torch.float32).to(device)
-    before = weights_hash(base)
-    config = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.05, target_modules="all-linear")
-    adapted = Adapted(get_peft_model(base, config), tokenizer, recipe.max_tokens)
-    started = time.perf_counter()
-    steps, losses = _fit(adapted, examples, labels, recipe, seed, folder, on_step)
-    seconds = time.perf_counter() - started
+        raise ValueError(
+            f"{len(examples)} example(s) in {len(labels)} code(s): an adapter needs at least two codes with examples."
+        )
+    transformers.set_seed(seed)
+    base, tokenizer, before = _open_base(embedder)
+    config = peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.05, target_modules="all-linear")
+    adapted = Adapted(peft.get_peft_model(base, config), tokenizer, recipe.max_tokens)
+    trainer = _trainer(adapted, examples, labels, recipe, seed, on_step)
+    losses, seconds = _run(trainer)
     if not np.isfinite(losses).all():
         raise RuntimeError("the loss stopped being a number: lower learning_rate in the profile; no adapter was saved.")
     size = _save(adapted, folder, {"embedder": embedder, "base_sha256": before, "labels": labels, "seed": seed})
-    parameters = [(n, p.numel()) for n, p in adapted.encoder.named_parameters()]
+    parameters = [("lora_" in name, p.numel()) for name, p in adapted.encoder.named_parameters()]
     return adapted, TrainingReport(
         examples=len(examples),
         codes=len(labels),
-        steps=steps,
-        trainable_parameters=sum(n for name, n in parameters if "lora_" in name),
-        all_parameters=sum(n for name, n in parameters if "lora_" not in name),
+        steps=trainer.state.global_step,
+        trainable_parameters=sum(n for is_adapter, n in parameters if is_adapter),
+        all_parameters=sum(n for is_adapter, n in parameters if not is_adapter),
         adapter_megabytes=size / 1e6,
         base_unchanged=weights_hash(adapted.encoder.get_base_model()) == before,
         first_loss=losses[0],
         last_loss=losses[-1],
         seconds=seconds,
-        device=f"{device} ({reason})",
+        device=" - ".join(pick_device()),
     )
 
 
-def _fit(
-    adapted: Adapted, examples: Sequence[Example], labels: list[str], recipe: LoraRecipe, seed: int, folder: Path, on_step: Callable | None
-) -> tuple[int, list[float]]:
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+def _run(trainer: transformers.Trainer) -> tuple[list[float], float]:
+    """Mean loss of each pass and the seconds taken."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer.args.output_dir = scratch
+        trainer.train()
+    return [row["loss"] for row in trainer.state.log_history if "loss" in row], time.perf_counter() - started
 
-    texts = [e.text for e in examples]
+
+def _open_base(embedder: str) -> tuple[Any, Any, str]:
+    """Base encoder in float32, its tokenizer and the hash of its weights."""
+    path = weights_path(embedder)
+    base = transformers.AutoModel.from_pretrained(path, dtype=torch.float32).to(pick_device()[0])
+    return base, transformers.AutoTokenizer.from_pretrained(path), weights_hash(base)
+
+
+class _Watch(transformers.TrainerCallback):
+    """Tells the caller's progress bar about every step."""
+
+    def __init__(self, on_step: Callable[[int, int], None]) -> None:
+        self.on_step = on_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.on_step(state.global_step, state.max_steps)
+
+
+def _trainer(
+    adapted: Adapted,
+    examples: Sequence[Example],
+    labels: list[str],
+    recipe: LoraRecipe,
+    seed: int,
+    on_step: Callable[[int, int], None] | None,
+) -> transformers.Trainer:
     target = torch.tensor([labels.index(e.label) for e in examples])
-    vectors = torch.from_numpy(adapted.encode(texts))
+    vectors = torch.from_numpy(adapted.encode([e.text for e in examples]))
     prototypes = torch.stack([vectors[target == n].mean(0) for n in range(len(labels))])
-    model = _PrototypeModel(adapted.encoder, prototypes)
-    rows = [{"text": t, "label": int(n)} for t, n in zip(texts, target, strict=True)]
 
     def collate(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        tokens = _tokens(adapted.tokenizer, [b["text"] for b in batch], adapted.max_tokens)
-        return {"input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"], "labels": torch.tensor([b["label"] for b in batch])}
+        tokens = _tokens(adapted.tokenizer, [row["text"] for row in batch], adapted.max_tokens)
+        kept = {name: tokens[name] for name in ("input_ids", "attention_mask")}
+        return kept | {"labels": torch.tensor([row["label"] for row in batch])}
 
-    class Watch(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if on_step:
-                on_step(state.global_step, state.max_steps)
-
-    arguments = TrainingArguments(
-        output_dir=str(folder / "trainer"), num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate, lr_scheduler_type="cosine", warmup_steps=0.1, weight_decay=0.01, seed=seed, data_seed=seed,
-        use_cpu=adapted.encoder.device.type == "cpu", logging_strategy="epoch", save_strategy="no", report_to="none", disable_tqdm=True,
-        remove_unused_columns=False, dataloader_pin_memory=False,
+    arguments = transformers.TrainingArguments(
+        num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.batch_size, learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine", warmup_steps=0.1, weight_decay=0.01, seed=seed, data_seed=seed, remove_unused_columns=False,
+        use_cpu=adapted.encoder.device.type == "cpu", dataloader_pin_memory=False,
+        logging_strategy="epoch", save_strategy="no", report_to="none", disable_tqdm=True,
     )  # fmt: skip
-    trainer = Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[Watch()])
-    from transformers.trainer_callback import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    shutil.rmtree(folder / "trainer", ignore_errors=True)
-    return trainer.state.global_step, [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    trainer = transformers.Trainer(
+        model=_PrototypeModel(adapted.encoder, prototypes),
+        args=arguments,
+        train_dataset=[{"text": e.text, "label": int(n)} for e, n in zip(examples, target, strict=True)],
+        data_collator=collate,
+        callbacks=[_Watch(on_step)] if on_step else [],
+    )
+    trainer.remove_callback(transformers.trainer_callback.PrinterCallback)  # it prints every loss into the notebook
+    return trainer
 
 
 def _save(adapted: Adapted, folder: Path, facts: dict[str, Any]) -> int:
@@ -195,12 +225,10 @@ def _save(adapted: Adapted, folder: Path, facts: dict[str, Any]) -> int:
 
 def load(folder: Path, embedder: str, max_tokens: int) -> Adapted:
     """Open a saved adapter on its base; raises ValueError when it was trained on other weights, naming both."""
-    from peft import PeftModel
-    from transformers import AutoModel, AutoTokenizer
-
     facts = json.loads((folder / "playbook.json").read_text(encoding="utf-8"))
-    path = weights_path(embedder)
-    base = AutoModel.from_pretrained(path, dtype=torch.float32).to(pick_device()[0])
-    if weights_hash(base) != facts["base_sha256"]:
-        raise ValueError(f"The adapter in {folder} was trained on {facts['embedder']}, not on these weights of {embedder}: train it again.")
-    return Adapted(PeftModel.from_pretrained(base, str(folder)), AutoTokenizer.from_pretrained(path), max_tokens)
+    base, tokenizer, digest = _open_base(embedder)
+    if digest != facts["base_sha256"]:
+        raise ValueError(
+            f"The adapter in {folder} was trained on {facts['embedder']}, not on these weights of {embedder}: train it again."
+        )
+    return Adapted(peft.PeftModel.from_pretrained(base, str(folder)), tokenizer, max_tokens)

@@ -115,7 +115,9 @@ def provable(items: int, losses: Sequence[int] = (0, 2, 4, 8)) -> list[dict[str,
     rows = []
     for count in losses:
         gain = smallest_provable_gain(items, count) if 0 < count + 1 <= items else None
-        rows.append({"assumed losses": count, "smallest provable gain": f"+{100 * gain / items:.0f} points" if gain else "none"})
+        rows.append(
+            {"assumed losses": count, "smallest provable gain": f"+{100 * gain / items:.0f} points" if gain else "none"}
+        )
     return rows
 
 

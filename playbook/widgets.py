@@ -60,10 +60,17 @@ def diagnosis_form(client: Engagement, rules: RuleTable, use_case: UseCase) -> w
 
 def _question(question: Question, answer: Any) -> w.Widget:
     if question.type == "number":
-        return w.Text(value="" if answer is None else str(answer), description=question.label, placeholder=question.unit, style=WIDE)
+        return w.Text(
+            value="" if answer is None else str(answer),
+            description=question.label,
+            placeholder=question.unit,
+            style=WIDE,
+        )
     choices = ["yes", "no"] if question.type == "yes_no" else list(question.choices)
     value = {True: "yes", False: "no"}.get(answer, answer) if question.type == "yes_no" else answer
-    return w.Dropdown(options=["not known", *choices], value=value or "not known", description=question.label, style=WIDE)
+    return w.Dropdown(
+        options=["not known", *choices], value=value or "not known", description=question.label, style=WIDE
+    )
 
 
 def _answer(question: Question, value: str) -> Any:

@@ -28,7 +28,9 @@ def main() -> None:
         idle = min(timed([sys.executable, "-c", "pass"]) for _ in range(5))
         imported = min(timed([sys.executable, "-c", "import playbook"]) for _ in range(5))
         print(f"import playbook        {imported - idle:6.2f} s  (budget 0.3)")
-        asked = timed([sys.executable, "-m", "playbook", "ask", "sample", "What is the monthly rent of a Larkrest 300?"])
+        asked = timed(
+            [sys.executable, "-m", "playbook", "ask", "sample", "What is the monthly rent of a Larkrest 300?"]
+        )
         print(f"first cited answer     {asked:6.1f} s  (budget 60, nothing indexed before)")
         from playbook import runner
         from playbook.engagement import open_engagement

@@ -30,8 +30,14 @@ COMPANY = "Fennmoor Care Equipment, Inc."
 FIXED = datetime(2026, 7, 1)
 FORMATS = {  # sources that are not named here are copied as they are
     "pdf": ("rental_terms", "larkrest_300_manual", "privacy_handbook", "service_levels"),
-    "docx": ("heronlift_160_manual", "dunesoft_a8_p2_guide", "cobble_wheelchairs_fitting",
-             "infection_control_procedure", "leave_and_time_off", "warranty_terms"),
+    "docx": (
+        "heronlift_160_manual",
+        "dunesoft_a8_p2_guide",
+        "cobble_wheelchairs_fitting",
+        "infection_control_procedure",
+        "leave_and_time_off",
+        "warranty_terms",
+    ),
     "html": ("delivery_and_shipping", "billing_faq"),
 }
 KINDS = {stem: kind for kind, stems in FORMATS.items() for stem in stems}
@@ -142,12 +148,17 @@ def to_pdf(text: str) -> bytes:
     parsed = blocks(text)
     for block in parsed:
         if block.kind == "table":
-            rows = [[Paragraph(escape(words), cell if r else bold) for words in row]
-                    for r, row in enumerate(block.rows)]
+            rows = [
+                [Paragraph(escape(words), cell if r else bold) for words in row] for r, row in enumerate(block.rows)
+            ]
             grid = Table(rows, repeatRows=1, hAlign="LEFT")
-            grid.setStyle([("GRID", (0, 0), (-1, -1), 0.5, colors.grey),
-                           ("BACKGROUND", (0, 0), (-1, 0), colors.whitesmoke),
-                           ("VALIGN", (0, 0), (-1, -1), "TOP")])
+            grid.setStyle(
+                [
+                    ("GRID", (0, 0), (-1, -1), 0.5, colors.grey),
+                    ("BACKGROUND", (0, 0), (-1, 0), colors.whitesmoke),
+                    ("VALIGN", (0, 0), (-1, -1), "TOP"),
+                ]
+            )
             story += [Spacer(1, 3), grid, Spacer(1, 8)]
         elif block.kind in ("bullet", "number"):
             mark = f"{block.level}." if block.kind == "number" else "\u2022"
@@ -156,9 +167,18 @@ def to_pdf(text: str) -> bytes:
             style = heads[block.level] if block.kind == "heading" else body
             story.append(Paragraph(escape(block.text), style))
     out = io.BytesIO()
-    page = SimpleDocTemplate(out, pagesize=letter, leftMargin=64, rightMargin=64, topMargin=60,
-                             bottomMargin=60, invariant=1, pageCompression=0, author=COMPANY,
-                             title=parsed[0].text)
+    page = SimpleDocTemplate(
+        out,
+        pagesize=letter,
+        leftMargin=64,
+        rightMargin=64,
+        topMargin=60,
+        bottomMargin=60,
+        invariant=1,
+        pageCompression=0,
+        author=COMPANY,
+        title=parsed[0].text,
+    )
     page.build(story, onFirstPage=footer, onLaterPages=footer)
     return out.getvalue()
 
@@ -166,9 +186,11 @@ def to_pdf(text: str) -> bytes:
 def to_html(text: str) -> bytes:
     """Write Markdown as a plain HTML page."""
     title = escape(blocks(text)[0].text)
-    return (f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            f"<title>{title} - {COMPANY}</title>\n</head>\n<body>\n<main>\n"
-            f"{MARKDOWN.render(text)}</main>\n</body>\n</html>\n").encode()
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{title} - {COMPANY}</title>\n</head>\n<body>\n<main>\n"
+        f"{MARKDOWN.render(text)}</main>\n</body>\n</html>\n"
+    ).encode()
 
 
 def build(sources: Path = SOURCES, target: Path = DOCUMENTS) -> list[Path]:

@@ -22,6 +22,7 @@ def refresh(path: Path) -> None:
     """Execute one notebook and write it back with outputs, stable cell ids and no metadata of this run."""
     book = nbformat.read(path, as_version=4)
     client = NotebookClient(book, timeout=900, kernel_name="python3", record_timing=False, store_widget_state=False,
+                            extra_arguments=["--IPKernelApp.log_level=40"],
                             resources={"metadata": {"path": str(path.parent)}})  # fmt: skip
     client.execute()
     for number, cell in enumerate(book.cells):

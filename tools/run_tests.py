@@ -14,7 +14,13 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-NBVAL = ["--nbval-current-env", "--nbval-cell-timeout=300", "--nbval-kernel-startup-timeout=120", "-p", "no:cacheprovider"]
+NBVAL = [
+    "--nbval-current-env",
+    "--nbval-cell-timeout=300",
+    "--nbval-kernel-startup-timeout=120",
+    "-p",
+    "no:cacheprovider",
+]
 STRICT = ["--nbval", *NBVAL, "--nbval-sanitize-with=tests/nbval_sanitize.cfg"]
 LAX = ["--nbval-lax", *NBVAL]
 
