@@ -125,8 +125,7 @@ class Answerer:
         reason = "" if confidence >= self.refusal.threshold else self._why(question, hits, confidence)
         text, citations = " ".join(c.quote for c in draft.citations), draft.citations
         if self.chat is not None and not reason:
-            text, citations = self._chat(question, hits)
-            reason = "" if citations else "the chat model gave no statement with a citation that could be verified"
+            text, citations, reason = self._chat(question, hits)
         used = self.retriever.store.embedding.count_tokens([question, *(h.passage.page_content for h in hits)])
         return Answer(
             question=question,
@@ -191,22 +190,29 @@ class Answerer:
         named = f"; no passage mentions: {', '.join(missing[:4])}" if missing else ""
         return f"support {confidence:.2f} is below {self.refusal.threshold:.2f}{named}"
 
-    def _chat(self, question: str, hits: Sequence[Hit]) -> tuple[str, tuple[Citation, ...]]:
+    def _chat(self, question: str, hits: Sequence[Hit]) -> tuple[str, tuple[Citation, ...], str]:
+        """Statements that cite a given passage, their citations, and why there is no answer (empty if there is)."""
         listed = "\n".join(
             f"[{n}] ({h.passage.metadata['source']}) {h.passage.page_content}" for n, h in enumerate(hits, 1)
         )
         reply = str(self.chat.invoke(PROMPT.format(passages=listed, question=question)).text)
+        if re.match(r"\W*REFUSE\b", reply):
+            return reply, (), "the chat model found no answer in the passages"
         kept, citations = [], []
         for a, b in sentence_spans(reply):
-            sentence = reply[a:b]
-            numbers = [int(n) for n in re.findall(r"\[(\d+)\]", sentence) if 0 < int(n) <= len(hits)]
+            numbers = [n for n in _cited(reply[a:b]) if 0 < n <= len(hits)]
             if numbers:  # a statement that cites nothing that was given is not shown
-                kept.append(sentence)
-                citations += [
-                    _cite(hits[n - 1], 0, len(hits[n - 1].passage.page_content), hits[n - 1].passage.page_content)
-                    for n in numbers
-                ]
-        return " ".join(kept), tuple(dict.fromkeys(citations))
+                kept.append(reply[a:b])
+                given = [hits[n - 1] for n in numbers]
+                citations += [_cite(h, 0, len(h.passage.page_content), h.passage.page_content) for h in given]
+        if not kept:
+            return reply, (), "the chat model gave no statement with a citation that could be verified"
+        return " ".join(kept), tuple(dict.fromkeys(citations)), ""
+
+
+def _cited(statement: str) -> list[int]:
+    """The passage numbers in a statement, written [2] or [2, 3]."""
+    return [int(n) for group in re.findall(r"\[(\d{1,3}(?:, ?\d{1,3})*)\]", statement) for n in group.split(",")]
 
 
 def _in_context(hit: Hit, sentence: str) -> str:
@@ -243,7 +249,8 @@ def calibrate(answerer: Answerer, questions: Sequence[Question]) -> RefusalModel
             features.append(draft.features)
             right.append(question.answerable and contains(text, question.must_contain))
     table = np.asarray(features)
-    centre, spread = table.mean(axis=0), np.maximum(table.std(axis=0), 1e-6)
+    centre, spread = table.mean(axis=0), table.std(axis=0)
+    spread = np.where(spread < 1e-3, 1.0, spread)  # a feature that never varied; a tiny value would be rounded to 0
     weights, intercept = fit_yes_no((table - centre) / spread, right)
     return RefusalModel(
         weights=tuple(round(w, 4) for w in weights),

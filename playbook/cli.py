@@ -45,7 +45,8 @@ def run(
             bar.set_description_str(f"{notebook} cell {done}/{total}")
 
         for step in runner.walk(opened, progress, again):
-            tqdm.write(f"  {step.notebook:20} {step.action:9} {step.seconds:5.0f} s  {shorten(step.headline, 110, placeholder=" ...")}", file=sys.stdout)
+            said = shorten(step.headline, 110, placeholder=" ...")
+            tqdm.write(f"  {step.notebook:20} {step.action:9} {step.seconds:5.0f} s  {said}", file=sys.stdout)
             sys.stdout.flush()
             bar.update()
     print(f"\nThe client's report: {opened.report}")

@@ -161,7 +161,9 @@ def brier(probabilities: Sequence[float], outcomes: Sequence[bool]) -> float:
 
 
 def macro_f1(expected: Sequence[str], predicted: Sequence[str]) -> float:
-    """Mean over the labels in `expected` of the F1 score of each label, 0 to 1."""
+    """Mean over the labels in `expected` of the F1 score of each label, 0 to 1; raises ValueError without items."""
+    if not expected:
+        raise ValueError("no items: F1 needs at least one.")
     scores = []
     for label in sorted(set(expected)):
         hit = sum(e == p == label for e, p in zip(expected, predicted, strict=True))

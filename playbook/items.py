@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -74,7 +75,7 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str,
             f"{path.name} line 1 lacks the column(s) {', '.join(missing)}; it has: {', '.join(header) or 'nothing'}."
         )
     rows = []
-    for cells in reader:
+    for cells in _cells(reader, path):
         if not any(c.strip() for c in cells):
             continue
         if len(cells) != len(header):
@@ -85,6 +86,13 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str,
     if not rows:
         raise ValueError(f"{path.name} has a header but no rows.")
     return rows
+
+
+def _cells(reader: Iterator[list[str]], path: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:  # most often a quote that never closes swallows the rest of the file
+        raise ValueError(f"{path.name} line {reader.line_num}: {error}; look for a quote that is not closed.") from error
 
 
 def load_questions(path: Path) -> list[Question]:
@@ -144,11 +152,15 @@ def load_examples(path: Path) -> list[Example]:
 def load_codebook(path: Path, examples: list[Example]) -> list[Code]:
     """The code book (columns: code, label, definition); without a file, the labels themselves with no definition.
 
-    Raises ValueError naming a label used in the examples that the code book lacks.
+    Raises ValueError for a code that stands twice, and for a label of the examples that the code book lacks.
     """
     if not path.is_file():
         return [Code(code=c, label=c, definition="") for c in sorted({e.label for e in examples})]
-    codes = [Code.model_validate(row) for _, row in read_rows(path, CODE_COLUMNS)]
+    codes: list[Code] = []
+    for line, row in read_rows(path, CODE_COLUMNS):
+        if row["code"] in {c.code for c in codes}:
+            raise ValueError(f"{path.name} line {line}: code '{row['code']}' is used twice; keep one definition.")
+        codes.append(Code.model_validate(row))
     unknown = Counter(e.label for e in examples if e.label not in {c.code for c in codes})
     if unknown:
         name, count = unknown.most_common(1)[0]

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from playbook.evaluation import smallest_provable_gain
 from playbook.items import Example, Question
 
+RULES = ("seed", "thresholds", "retrieval_weights")  # what no change of the items explains
 TABLE = Path(__file__).parent / "tables" / "plan.yaml"
 
 
@@ -53,7 +54,8 @@ def make_plan(questions: Sequence[Question], examples: Sequence[Example], seed: 
     """Split the items and write the plan down.
 
     Questions are split by source file, so that no document serves both tuning and testing; examples by code, so that
-    each code is in each split. The same items and seed give the same plan; without items of a kind its arms are left out.
+    each code is in train and test, and from four examples on in tune as well. The same items and seed give the same
+    plan; without items of a kind its arms are left out.
     """
     table: dict[str, Any] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
     least = int(table["thresholds"]["least_examples_per_code"])
@@ -63,7 +65,7 @@ def make_plan(questions: Sequence[Question], examples: Sequence[Example], seed: 
     left_out = {label: len(ids) for label, ids in sorted(by_label.items()) if len(ids) < least}
     share = table["split"]
     unused = [] if questions else ["knowledge"]
-    unused += [] if examples else ["behaviour", "adapter"]
+    unused += [] if len(left_out) < len(by_label) else ["behaviour", "adapter"]
     table |= {f"{kind}_{what}": [] for kind in unused for what in ("arms", "comparisons")}
     keys = ("knowledge_arms", "behaviour_arms", "adapter_arms", "thresholds", "retrieval_weights")
     pairs = ("knowledge_comparisons", "behaviour_comparisons", "adapter_comparisons")
@@ -79,10 +81,13 @@ def make_plan(questions: Sequence[Question], examples: Sequence[Example], seed: 
 
 
 def split_questions(questions: Sequence[Question], tune: float, seed: int) -> dict[str, tuple[str, ...]]:
-    """Ids in `tune` and `test`; whole source files go to one side, until tune holds its share."""
+    """Ids in `tune` and `test`; whole source files go to one side, until tune holds its share.
+
+    A question without a source (most unanswerable ones) goes by itself, so that both sides can hold some.
+    """
     groups: dict[str, list[str]] = defaultdict(list)
     for question in questions:
-        groups[question.source].append(question.id)
+        groups[question.source or question.id].append(question.id)
     order = sorted(groups)
     random.Random(seed).shuffle(order)
     tuned: list[str] = []
@@ -125,11 +130,13 @@ def check_change(old: Plan | None, new: Plan, reason: str) -> Plan:
     """The plan to freeze: the old one when nothing changed, else the new one with its reason.
 
     A change that does not come from changed questions or examples needs a reason; raises ValueError without one.
+    Changed items explain another split, never another seed, threshold or weight.
     """
     if old is None or old.digest == new.digest:
         return old or new
-    if not reason and old.inputs == new.inputs:
-        changed = [k for k in Plan.model_fields if k != "reason_for_change" and getattr(old, k) != getattr(new, k)]
+    watched = Plan.model_fields.keys() - {"reason_for_change"} if old.inputs == new.inputs else RULES
+    changed = sorted(k for k in watched if getattr(old, k) != getattr(new, k))
+    if changed and not reason:
         raise ValueError(
             f"The frozen plan differs in {', '.join(changed)}. Changing it after freezing is possible, but recorded: "
             f"give REASON_FOR_CHANGE in notebook 03."

@@ -85,14 +85,20 @@ def _sizes(plan: Plan) -> str:
 
 
 def count_look(client: Engagement, study: Study, notebook: str, arms: Sequence[str]) -> int:
-    """Record that the test split is opened for `arms` and return how many different looks there have been.
+    """Record that the test split is opened for `arms` and return how many different looks at it there have been.
 
-    The same notebook with the same plan, arms and package result is the same look: repeating it tells nothing new.
+    The same notebook with the same plan and arms is the same look: repeating it tells nothing new. Looks under an
+    earlier plan count on as long as the test items are the same.
     """
     path = client.work / "test_looks.json"
     looks = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    key = hashlib.sha256(json.dumps([study.digest, notebook, sorted(arms)]).encode()).hexdigest()[:16]
+    key = _short_hash([study.digest, notebook, sorted(arms)])
+    items = _short_hash([study.plan.questions["test"], study.plan.examples["test"]])
     if key not in [look["key"] for look in looks]:
-        looks.append({"key": key, "notebook": notebook, "plan": study.digest, "arms": sorted(arms)})
+        looks.append({"key": key, "notebook": notebook, "plan": study.digest, "items": items, "arms": sorted(arms)})
         write_atomic(path, json.dumps(looks, indent=1))
-    return sum(look["plan"] == study.digest for look in looks)
+    return sum(look.get("items") == items for look in looks)
+
+
+def _short_hash(value: list[object]) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

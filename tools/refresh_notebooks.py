@@ -4,6 +4,7 @@ Run it after changing a notebook, the package or the sample data, and read the d
 `python tools/refresh_notebooks.py 04 05` renews only those.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+
+from playbook.answering import RefusalModel, save_refusal
+from playbook.models import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
@@ -37,6 +41,12 @@ def refresh(path: Path) -> None:
     nbformat.write(book, path)
 
 
+def ship_refusal(artifact: Path) -> None:
+    """Renew the calibration that serves clients without questions: the sample client's, from its tuning questions."""
+    model = RefusalModel.model_validate(json.loads(artifact.read_text(encoding="utf-8"))["result"]["refusal"])
+    save_refusal(model.model_copy(update={"calibrated_on": f"the sample client: {model.calibrated_on}"}), TABLES / "refusal.yaml")
+
+
 def main() -> None:
     """Refresh the notebooks named on the command line (by number), or all."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -47,6 +57,8 @@ def main() -> None:
             started = time.perf_counter()
             refresh(path)
             print(f"{path.name:28} {time.perf_counter() - started:5.0f} s", flush=True)
+            if path.name.startswith("04"):
+                ship_refusal(Path(scratch) / "sample" / "artifacts" / "04_rag.json")
             for artifact in sorted((Path(scratch) / "sample" / "artifacts").glob("*.json")):
                 shutil.copyfile(artifact, ROOT / "data" / "sample_run" / artifact.name)
 

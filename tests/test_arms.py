@@ -1,0 +1,156 @@
+"""Arms: every approach answers the same items, and right or wrong is decided without a judge."""
+
+from __future__ import annotations
+
+import pytest
+from fakes_embedding import HashEmbeddings, make_answerer, passage, refusal
+
+from playbook import arms
+from playbook.answering import Answer, Citation
+from playbook.arms import Output
+from playbook.evaluation import proportion
+from playbook.items import Code, Example, Question
+
+ENCODE = HashEmbeddings().encode
+RENTAL = passage("p1", "A deposit of $150 is due. It is paid back in 14 days. Keep it clean. Fourth sentence.", "rental.md")
+VANS = passage("p2", "Vans leave at nine.", "vans.md")
+
+
+def question(identity: str = "q1", key: str = "$150", source: str = "rental.md", answerable: bool = True, asked: str = "How much is the deposit?") -> Question:
+    groups = ((key,),) if answerable else ()
+    return Question(id=identity, question=asked, expected_answer=key if answerable else "", must_contain=groups, source=source, answerable=answerable)
+
+
+def answer(text: str = "A deposit of $150 is due.", refused: bool = False, source: str | None = "rental.md") -> Answer:
+    cited = (Citation(source=source, place="", passage_id="p1", start=0, end=1, quote="A"),) if source and not refused else ()
+    return Answer(
+        question="?", text="" if refused else text, citations=cited, refused=refused, reason="too little" if refused else "",
+        confidence=0.9, draft=text, passage_ids=("p1",), tokens=7, milliseconds=2.0,
+    )  # fmt: skip
+
+
+def row(item: str, arm: str, correct: bool = True, refused: bool = False, tokens: int = 1) -> Output:
+    return Output(item=item, arm=arm, output="x", expected="x", correct=correct, refused=refused, tokens=tokens)
+
+
+# ------------------------------------------------------------------------------------------------------------- judging
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "correct"),
+    [
+        (question(), answer(), True),
+        (question(), answer("It is $1500."), False),
+        (question(), answer(refused=True), False),
+        (question(answerable=False), answer(), False),
+        (question(answerable=False), answer(refused=True), True),
+    ],
+    ids=["key string shown", "number continues", "refused what it had", "answered the unanswerable", "refused the unanswerable"],
+)
+def test_judge(asked: Question, given: Answer, correct: bool) -> None:
+    assert arms.judge("hybrid", asked, given).correct is correct
+
+
+def test_judge_records_what_was_shown_and_whether_the_right_file_was_cited() -> None:
+    right = arms.judge("hybrid", question(), answer())
+    assert (right.item, right.arm, right.output, right.expected) == ("q1", "hybrid", "A deposit of $150 is due.", "$150")
+    assert (right.cited_source, right.tokens, right.milliseconds, right.evidence) == (True, 7, 2.0, "direct")
+    assert arms.judge("hybrid", question(), answer(source="other.md")).cited_source is False
+    refused = arms.judge("hybrid", question(answerable=False), answer(refused=True))
+    assert (refused.cited_source, refused.output, refused.expected) == (None, "(refused: too little)", "(refusal)")
+
+
+# ---------------------------------------------------------------------------------------------------------------- arms
+
+
+def test_answer_arm_runs_each_knowledge_arm_on_every_question() -> None:
+    asked = [question(), question("q2", answerable=False, source="", asked="Is there a helicopter?")]
+    retriever = make_answerer(RENTAL, VANS).retriever
+    for arm in ("keyword", "dense", "hybrid", "first_sentences"):
+        rows, answers = arms.answer_arm(arm, retriever, refusal(9.0), asked)
+        assert [(r.item, r.arm) for r in rows] == [("q1", arm), ("q2", arm)]
+        assert [r.correct for r in rows] == [True, False] and len(answers) == 2
+    rows, _ = arms.answer_arm("hybrid", retriever, refusal(-9.0), asked)
+    assert [r.correct for r in rows] == [False, True], "an answerer that always refuses is right only on the unanswerable"
+
+
+def test_first_sentences_shows_three_and_never_refuses() -> None:
+    given = arms.first_sentences(make_answerer(RENTAL, VANS, intercept=-9.0), question())
+    assert given.text == "A deposit of $150 is due. It is paid back in 14 days. Keep it clean."
+    assert not given.refused and given.passage_ids == ("p1",)
+
+
+@pytest.mark.parametrize("run", ["answer", "classify"])
+def test_unknown_arm_is_refused_with_the_known_ones(run: str) -> None:
+    with pytest.raises(ValueError, match="'magic' is not an arm; use one of (keyword|label_name)"):
+        if run == "answer":
+            arms.answer_arm("magic", make_answerer(RENTAL).retriever, refusal(0), [])
+        else:
+            arms.classify("magic", [], [], [], ENCODE)
+
+
+def test_classify_marks_right_and_wrong_and_the_kind_of_evidence() -> None:
+    codes = [Code(code="DLV", label="late van", definition=""), Code(code="BIL", label="wrong bill", definition="")]
+    train = [Example(id="1", text="late van", label="DLV"), Example(id="2", text="wrong bill", label="BIL")]
+    items = [Example(id="a", text="van was late", label="DLV"), Example(id="b", text="bill was wrong", label="DLV")]
+    proxy = arms.classify("label_name", train, items, codes, ENCODE)
+    assert [(o.item, o.output, o.expected, o.correct, o.evidence) for o in proxy] == [
+        ("a", "DLV", "DLV", True, "proxy"),
+        ("b", "BIL", "DLV", False, "proxy"),
+    ]
+    assert {o.evidence for o in arms.classify("linear_probe", train, items, codes, ENCODE)} == {"direct"}
+    assert arms.classify("linear_probe", train, [], codes, ENCODE) == []
+
+
+def test_coded_needs_one_code_for_each_item() -> None:
+    with pytest.raises(ValueError):
+        arms.coded("lora_adapter", [Example(id="a", text="t", label="A")], ["A", "B"], 1.0, "direct")
+
+
+# -------------------------------------------------------------------------------------------------------------- tables
+
+
+def test_score_counts_right_refused_and_tokens_in_order_of_appearance() -> None:
+    table = arms.score([row("1", "b", True, tokens=3), row("1", "a", False, refused=True), row("2", "b", False, tokens=4)])
+    assert [(s.arm, s.right.hits, s.right.n, s.refused, s.tokens) for s in table] == [("b", 1, 2, 0, 7), ("a", 0, 1, 1, 1)]
+    assert table[0].right == proportion(1, 2)
+    assert arms.score([]) == []
+
+
+def test_correctness_lines_the_arms_up_item_by_item() -> None:
+    rows = [row("1", "a"), row("2", "a", False), row("1", "b", False), row("2", "b")]
+    assert arms.correctness(rows) == {"a": [True, False], "b": [False, True]}
+
+
+@pytest.mark.parametrize("rows", [[row("1", "a"), row("2", "b")], [row("1", "a"), row("2", "a"), row("2", "b"), row("1", "b")], [row("1", "a"), row("2", "a"), row("1", "b")]])
+def test_correctness_refuses_arms_on_other_items_or_in_another_order(rows: list[Output]) -> None:
+    with pytest.raises(ValueError, match="the arms a, b did not answer the same items"):
+        arms.correctness(rows)
+
+
+def test_hit_rates_are_the_share_of_answerable_questions_with_the_key_in_the_right_file() -> None:
+    retriever = make_answerer(RENTAL, VANS).retriever
+    asked = [question(), question("q2", "nine", "rental.md"), question("q3", answerable=False)]
+    assert arms.hit_rates(retriever, asked, [0.0, 1.0]) == {0.0: 0.5, 1.0: 0.5}, "nine stands in vans.md, not in rental.md"
+    assert arms.hit_rates(retriever, asked[2:], [0.5]) == {0.5: 0.0}
+
+
+def test_hit_looks_only_at_the_k_best_passages() -> None:
+    retriever = make_answerer(RENTAL, VANS).retriever
+    asked = question("q", "nine", "vans.md", asked="How much is the deposit?")
+    assert arms.hit(retriever, asked, k=2) and not arms.hit(retriever, asked, k=1)
+
+
+@pytest.mark.parametrize(
+    ("rates", "best"),
+    [
+        ({0.0: 0.5, 0.5: 0.7, 1.0: 0.9}, 1.0),
+        ({0.0: 0.9, 0.25: 0.9, 0.75: 0.8}, 0.25),
+        ({0.25: 0.9, 0.75: 0.9}, 0.25),
+        ({0.75: 0.9, 0.25: 0.9}, 0.25),
+        ({0.0: 0.9000000001, 0.5: 0.9}, 0.5),
+    ],
+    ids=["highest rate", "tie: nearest to even", "tie of both: fewer meaning", "order does not matter", "rounding noise is a tie"],
+)
+def test_best_weight(rates: dict[float, float], best: float) -> None:
+    assert arms.best_weight(rates) == best
