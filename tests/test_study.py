@@ -105,5 +105,5 @@ def test_a_new_plan_on_the_same_test_items_does_not_forget_earlier_looks(client:
 
 def test_looks_start_again_with_new_test_items(client: Engagement) -> None:
     count_look(client, freeze(client), "05_measure", ["a"])
-    client.examples.write_text(EXAMPLES.replace("e", "f").replace("tfxt", "text").replace("labfl", "label"), encoding="utf-8")
+    client.examples.write_text(EXAMPLES.replace("\ne", "\nnew"), encoding="utf-8")
     assert count_look(client, freeze(client), "05_measure", ["a"]) == 1
