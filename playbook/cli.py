@@ -73,7 +73,11 @@ def new(
     tables = Path(__file__).parent / "tables"
     files |= {"use_cases.yaml": tables / "new_use_cases.yaml", "economics.yaml": tables / "new_economics.yaml"}
     missing.append("the client's answers to the diagnostic questions: fill in use_cases.yaml and economics.yaml")
-    settings = Settings(title=client, as_of=date.fromisoformat(as_of) if as_of else date.today())
+    try:
+        day = date.fromisoformat(as_of) if as_of else date.today()
+    except ValueError:
+        raise ValueError(f"'{as_of}' is not a date; write it as YYYY-MM-DD.") from None
+    settings = Settings(title=client, as_of=day)
     created = create_engagement(client, settings, files)
     print(f"Created {created.inputs}\nFound")
     print("\n".join(f"  {line}" for line in found))
@@ -89,7 +93,10 @@ def _check_documents(folder: Path) -> Check:
 
     corpus = load_folder(folder)
     left_out = [f"  {f.source}: {f.status} - {f.reason}" for f in corpus.files if f.status != "indexed"]
-    return [f"documents: {_counts(corpus.counts())}", *left_out], []
+    missing = (
+        [] if corpus.sections else ["a document that can be read: none of these could (convert or scan them again)"]
+    )
+    return [f"documents: {_counts(corpus.counts())}", *left_out], missing
 
 
 def _check_questions(path: Path | None, documents: Path) -> Check:
@@ -99,7 +106,7 @@ def _check_questions(path: Path | None, documents: Path) -> Check:
         return [], ["questions with expected answers (30 or more, a third of them unanswerable): --questions FILE.csv"]
     asked = load_questions(_there(path))
     silent = sum(not q.answerable for q in asked)
-    absent = sorted({q.source for q in asked if not (documents / q.source).is_file()})
+    absent = sorted({q.source for q in asked if q.source and not (documents / q.source).is_file()})
     missing = [f"source file(s) that the questions name: {', '.join(absent[:5])}"] if absent else []
     if not silent:
         missing.append("unanswerable questions (10 or more): without them nobody knows whether it refuses")

@@ -132,8 +132,10 @@ def _behaviour(
     why += [f"Gate on preparing training data: {gate.gate.sentence}", f"Gate on training: {audit.gate.sentence}"]
     if gate.gate.state == "closed" or audit.gate.state in ("closed", "overridden"):
         verb = "Do not fine-tune now"
+    elif wins:
+        verb, name, best = "Fine-tune a small adapter", "adapter", adapter
     else:
-        verb = "Fine-tune a small adapter" if wins else "Do not fine-tune"
+        verb = "Do not fine-tune"
     useful = best.right.low >= USEFUL
     use = (
         f"use the {name} as a suggestion a person confirms"
@@ -157,13 +159,17 @@ def _confirmed(
     if verdict.use_case == knowledge and measured.knowledge and verdict.outcome == "rag":
         if not _proved(measured.knowledge_tests, "hybrid", "first_sentences"):
             return "not yet proved"
-        return "confirmed" if _arm(measured.knowledge, "hybrid").right.low >= USEFUL else "direction confirmed, not good enough yet"
+        return (
+            "confirmed"
+            if _arm(measured.knowledge, "hybrid").right.low >= USEFUL
+            else "direction confirmed, not good enough yet"
+        )
     if verdict.use_case == behaviour and measured.behaviour:
-        cheap = verdict.outcome == "cheap_classifier"
-        if lora is None:
+        wins = lora is not None and _proved(lora.tests, "lora_adapter", "linear_probe")
+        training = verdict.outcome in ("lora", "smaller_tuned_model")
+        if lora is None or not (wins or training or verdict.outcome == "cheap_classifier"):
             return "untested"
-        wins = _proved(lora.tests, "lora_adapter", "linear_probe")
-        return "confirmed" if cheap != wins else "overturned"
+        return "confirmed" if training == wins else "overturned"
     return "untested"
 
 

@@ -88,7 +88,8 @@ def _load(path: str, precision: str) -> SentenceTransformer:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    return SentenceTransformer(path, device=pick_device()[0], model_kwargs={"dtype": getattr(torch, precision)})
+    dtype = getattr(torch, precision, precision)  # "auto" stays a word: the precision the weights were stored in
+    return SentenceTransformer(path, device=pick_device()[0], model_kwargs={"dtype": dtype})
 
 
 def pick_device() -> tuple[str, str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 SAMPLE = "sample"
 SCHEMA_VERSION = 1
@@ -187,8 +187,8 @@ class Engagement:
 
     def result_hash(self, artifact: str) -> str:
         """SHA-256 of an artifact's `result`, the part that counts as evidence."""
-        stored = Artifact.model_validate_json(self.artifact_path(artifact).read_text(encoding="utf-8"))
-        return hashlib.sha256(json.dumps(stored.result, sort_keys=True).encode()).hexdigest()
+        result = self.load(artifact, RootModel[dict[str, Any]]).root
+        return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
 
     def inside(self, path: Path) -> str:
         """A path as recorded in an artifact: relative to the client's inputs or to what was written for the client."""
@@ -261,7 +261,11 @@ def open_engagement(name: str) -> Engagement:
     try:
         settings = Settings.model_validate(yaml.safe_load(settings_path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        first = (
+            error.errors()[0]
+            if isinstance(error, ValidationError)
+            else {"loc": (), "msg": " ".join(str(error).split())}
+        )
         where = ".".join(map(str, first["loc"]))
         raise EngagementError(f"{settings_path}: {where}: {first['msg']}. Correct that line.") from error
     return Engagement(name, inputs, engagements_folder() / name, settings)
@@ -281,7 +285,7 @@ def create_engagement(name: str, settings: Settings, files: dict[str, Path]) -> 
     """Make `engagements/<name>/` from checked inputs, whole or not at all.
 
     `files` maps a name inside the folder (`documents`, `questions.csv` ...) to what is copied there.
-    Raises EngagementError for a bad or taken name.
+    Raises EngagementError for a bad or taken name, and for a folder that cannot be copied.
     """
     if not re.fullmatch(NAME_PATTERN, name) or name == SAMPLE:
         raise EngagementError(
@@ -290,13 +294,22 @@ def create_engagement(name: str, settings: Settings, files: dict[str, Path]) -> 
     target = engagements_folder() / name
     if target.exists():
         raise EngagementError(f"{target} exists already: choose another name or move that folder away.")
+    around = [source for source in files.values() if target.is_relative_to(source.resolve())]
+    if around:  # copying it would copy the copy, and so on
+        raise EngagementError(
+            f"{around[0]} holds the engagements folder: give a folder with only the client's documents."
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target.parent) as scratch:
         draft = Path(scratch) / name
         draft.mkdir()
         for inside, source in files.items():
             copy = shutil.copytree if source.is_dir() else shutil.copyfile
-            copy(source, draft / inside)
+            try:
+                copy(source, draft / inside)
+            except shutil.Error as error:
+                path, _, reason = error.args[0][0]
+                raise EngagementError(f"{path} could not be copied ({reason}): repair it or move it away.") from error
         text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         (draft / "settings.yaml").write_text(text, encoding="utf-8")
         os.replace(draft, target)

@@ -92,7 +92,9 @@ def _cells(reader: Iterator[list[str]], path: Path) -> Iterator[list[str]]:
     try:
         yield from reader
     except csv.Error as error:  # most often a quote that never closes swallows the rest of the file
-        raise ValueError(f"{path.name} line {reader.line_num}: {error}; look for a quote that is not closed.") from error
+        raise ValueError(
+            f"{path.name} line {reader.line_num}: {error}; look for a quote that is not closed."
+        ) from error
 
 
 def load_questions(path: Path) -> list[Question]:

@@ -31,11 +31,17 @@ def index_folder(client: Engagement, folder: Path | None = None, keep_in: Path |
     """Bring the client's index up to date with its documents; unchanged content costs no embedding.
 
     `folder` and `keep_in` replace the client's own documents and index folders (the drills of notebook 04 use copies).
+    Raises ValueError when no file of the folder can be read.
     """
     profile = load_profile(client.settings.profile)
     embeddings = load_embeddings(profile)
     where = keep_in or client.index
     corpus = load_folder(folder or client.documents)
+    if not corpus.sections:
+        first = corpus.files[0]
+        raise ValueError(
+            f"none of the {len(corpus.files)} file(s) in {folder or client.documents} could be read; {first.source}: {first.reason}."
+        )
     store = FaissStore.open(where, embeddings, embedding_text)
     changes = store.sync(chunk_sections(corpus.sections, embeddings.count_tokens, profile.chunk_tokens))
     if changes["added"] or changes["removed"]:

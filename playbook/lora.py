@@ -131,9 +131,12 @@ def train(
     base, tokenizer, before = _open_base(embedder)
     config = peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.05, target_modules="all-linear")
     adapted = Adapted(peft.get_peft_model(base, config), tokenizer, recipe.max_tokens)
-    trainer = _trainer(adapted, examples, labels, recipe, seed, on_step)
-    losses, seconds = _run(trainer)
-    if not np.isfinite(losses).all():
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = _trainer(adapted, examples, labels, recipe, seed, scratch, on_step)
+        losses, seconds = _run(trainer)
+    if not np.isfinite(
+        [*losses, *adapted.encode([examples[0].text])[0]]
+    ).all():  # the last step's damage has no loss yet
         raise RuntimeError("the loss stopped being a number: lower learning_rate in the profile; no adapter was saved.")
     size = _save(adapted, folder, {"embedder": embedder, "base_sha256": before, "labels": labels, "seed": seed})
     parameters = [("lora_" in name, p.numel()) for name, p in adapted.encoder.named_parameters()]
@@ -155,9 +158,7 @@ def train(
 def _run(trainer: transformers.Trainer) -> tuple[list[float], float]:
     """Mean loss of each pass and the seconds taken."""
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer.args.output_dir = scratch
-        trainer.train()
+    trainer.train()
     return [row["loss"] for row in trainer.state.log_history if "loss" in row], time.perf_counter() - started
 
 
@@ -184,6 +185,7 @@ def _trainer(
     labels: list[str],
     recipe: LoraRecipe,
     seed: int,
+    scratch: str,
     on_step: Callable[[int, int], None] | None,
 ) -> transformers.Trainer:
     target = torch.tensor([labels.index(e.label) for e in examples])
@@ -196,10 +198,11 @@ def _trainer(
         return kept | {"labels": torch.tensor([row["label"] for row in batch])}
 
     arguments = transformers.TrainingArguments(
-        num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.batch_size, learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine", warmup_steps=0.1, weight_decay=0.01, seed=seed, data_seed=seed, remove_unused_columns=False,
-        use_cpu=adapted.encoder.device.type == "cpu", dataloader_pin_memory=False,
-        logging_strategy="epoch", save_strategy="no", report_to="none", disable_tqdm=True,
+        output_dir=scratch, num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate, lr_scheduler_type="cosine", warmup_steps=0.1, weight_decay=0.01,
+        seed=seed, data_seed=seed, remove_unused_columns=False, dataloader_pin_memory=False,
+        use_cpu=adapted.encoder.device.type == "cpu",
+        logging_strategy="epoch", logging_nan_inf_filter=False, save_strategy="no", report_to="none", disable_tqdm=True,
     )  # fmt: skip
     trainer = transformers.Trainer(
         model=_PrototypeModel(adapted.encoder, prototypes),

@@ -6,6 +6,8 @@ rests on.
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -161,6 +163,14 @@ def loss_chart(losses: Sequence[float]) -> Figure:
             title="The loss always falls; that proves nothing",
         )
         return figure
+
+
+def figure_uri(figure: Figure) -> str:
+    """A chart as a PNG data URI for the report (150 dpi), closed afterwards so that a notebook does not show it again."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _money(currency: str) -> FuncFormatter:

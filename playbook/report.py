@@ -6,26 +6,14 @@ is data here: it can never become markup.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from playbook.engagement import write_atomic
 from playbook.models import TABLES
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-def figure_uri(figure: Figure) -> str:
-    """A matplotlib figure as a PNG data URI (150 dpi), without the metadata that would differ between runs."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def render(parts: Mapping[str, Any]) -> str:

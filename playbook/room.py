@@ -17,7 +17,7 @@ from playbook.documents import load_folder
 from playbook.embedding import weights_path
 from playbook.engagement import Engagement, EngagementError
 from playbook.items import load_examples, load_questions
-from playbook.models import load_profile
+from playbook.models import known_weights, load_profile
 from playbook.results import Prediction
 
 
@@ -37,7 +37,8 @@ def check_machine(client: Engagement) -> list[RoomCheck]:
     embedder = load_profile(client.settings.profile).embedder
     try:
         weights_path(embedder)
-        weights, right = f"{embedder}, as published", True
+        vouched = "as published" if known_weights(embedder) else "your own choice, not checked"
+        weights, right = f"{embedder}, {vouched}", True
     except (ImportError, ValueError, OSError) as error:
         weights, right = str(error), False
     client.work.mkdir(parents=True, exist_ok=True)
@@ -80,13 +81,18 @@ def count_inputs(client: Engagement) -> dict[str, int]:
 def load_predictions(client: Engagement, form: dict[str, int]) -> tuple[Prediction, ...]:
     """The prediction ledger: what was saved in the form (per cent, keyed person/statement), else predictions.yaml.
 
-    Raises EngagementError naming the person and value for a probability outside 0 to 1.
+    Raises EngagementError for a file of another shape, and naming person and value for what is not between 0 and 1.
     """
     if form:
-        rows = [(*key.split("/", 1), value / 100) for key, value in form.items()]
+        rows = [(*key.rsplit("/", 1), value / 100) for key, value in form.items()]
     elif client.has(client.predictions):
-        stored = yaml.safe_load(client.predictions.read_text(encoding="utf-8"))
-        rows = [(who, statement, p) for who, answers in stored.items() for statement, p in answers.items()]
+        try:
+            stored = yaml.safe_load(client.predictions.read_text(encoding="utf-8")) or {}
+            rows = [(who, statement, p) for who, answers in stored.items() for statement, p in answers.items()]
+        except (yaml.YAMLError, AttributeError) as error:
+            raise EngagementError(
+                f"{client.predictions.name} cannot be read: write each person's name, and below it `statement: 0 to 1`."
+            ) from error
     else:
         rows = []
     for who, statement, p in rows:

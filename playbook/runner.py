@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from playbook.engagement import ROUTE, Artifact, Engagement, EngagementError, home, write_atomic
+from playbook.engagement import ROUTE, Artifact, Engagement, home, write_atomic
 
 WALK = tuple(dict.fromkeys(ROUTE.values()))
 QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's remark on unencrypted loopback traffic is of no use to a client
@@ -97,14 +97,12 @@ def is_fresh(client: Engagement, notebook: str) -> bool:
         path = client.artifacts / f"{name}.json"
         if not path.is_file():
             return False
-        stored = Artifact.model_validate_json(path.read_text(encoding="utf-8"))
-        for key, digest in stored.inputs.items():
-            try:
-                now = client.input_hash(key)
-            except EngagementError:
+        try:
+            stored = Artifact.model_validate_json(path.read_text(encoding="utf-8"))
+            if any(client.input_hash(key) != digest for key, digest in stored.inputs.items()):
                 return False
-            if now != digest:
-                return False
+        except ValueError:  # it is damaged, or an earlier artifact is missing or damaged
+            return False
     return True
 
 

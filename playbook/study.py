@@ -94,7 +94,7 @@ def count_look(client: Engagement, study: Study, notebook: str, arms: Sequence[s
     looks = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     key = _short_hash([study.digest, notebook, sorted(arms)])
     items = _short_hash([study.plan.questions["test"], study.plan.examples["test"]])
-    if key not in [look["key"] for look in looks]:
+    if arms and key not in [look["key"] for look in looks]:
         looks.append({"key": key, "notebook": notebook, "plan": study.digest, "items": items, "arms": sorted(arms)})
         write_atomic(path, json.dumps(looks, indent=1))
     return sum(look.get("items") == items for look in looks)

@@ -210,7 +210,9 @@ def learning_curve(
     for share in (0.25, 0.5, 0.75, 1.0):
         scores = []
         for repeat in range(repeats if share < 1 else 1):
-            rows = sorted(random.Random(f"{seed}/{repeat}").sample(range(len(train)), max(1, round(share * len(train)))))
+            rows = sorted(
+                random.Random(f"{seed}/{repeat}").sample(range(len(train)), max(1, round(share * len(train))))
+            )
             labels = [train[n].label for n in rows]
             one_code = len(set(labels)) == 1
             predicted = labels[:1] * len(tune) if one_code else fit_probe(vectors[rows], labels).predict(tune_vectors)

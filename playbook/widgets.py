@@ -27,8 +27,8 @@ def saved_form(client: Engagement, name: str) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return dict(json.loads(path.read_text(encoding="utf-8")).items())
+    except (ValueError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: delete it and save the form again.") from error
 
 

@@ -9,7 +9,10 @@ import pytest
 
 from playbook.engagement import Engagement, Settings, create_engagement
 
-DOCUMENTS = {"hours.md": "# Opening hours\n\nThe shop opens at 8 in the morning.\n", "rent.md": "# Rent\n\nA bed costs $45 a week.\n"}
+DOCUMENTS = {
+    "hours.md": "# Opening hours\n\nThe shop opens at 8 in the morning.\n",
+    "rent.md": "# Rent\n\nA bed costs $45 a week.\n",
+}
 QUESTIONS = """id,question,expected_answer,must_contain,source,answerable
 q1,When does the shop open?,At 8,8 in the morning,hours.md,yes
 q2,What does a bed cost?,$45 a week,$45|45 dollars,rent.md,yes
@@ -27,7 +30,9 @@ def write_files(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-def make_client(root: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str] | None = None, **settings: object) -> Engagement:
+def make_client(
+    root: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str] | None = None, **settings: object
+) -> Engagement:
     """An engagement `acme` under `root`; `files` replaces or adds input files by name."""
     monkeypatch.setenv("PLAYBOOK_ENGAGEMENTS", str(root / "engagements"))
     given = {"questions.csv": QUESTIONS, "examples.csv": EXAMPLES, "codebook.csv": CODEBOOK, **(files or {})}

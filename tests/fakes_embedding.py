@@ -46,13 +46,20 @@ class HashEmbeddings(Embeddings):
 
 def passage(identity: str, text: str, source: str = "a.md", place: str = "") -> Document:
     """A stored passage as chunking makes it."""
-    return Document(id=identity, page_content=text, metadata={"source": source, "place": place, "start": 0, "end": len(text)})
+    return Document(
+        id=identity, page_content=text, metadata={"source": source, "place": place, "start": 0, "end": len(text)}
+    )
 
 
 def refusal(intercept: float, threshold: float = 0.5) -> RefusalModel:
     """A refusal decision that looks at nothing: a high intercept always answers, a low one never does."""
     return RefusalModel(
-        weights=(0.0,) * 5, intercept=intercept, centre=(0.0,) * 5, spread=(1.0,) * 5, threshold=threshold, calibrated_on="a test"
+        weights=(0.0,) * 5,
+        intercept=intercept,
+        centre=(0.0,) * 5,
+        spread=(1.0,) * 5,
+        threshold=threshold,
+        calibrated_on="a test",
     )
 
 

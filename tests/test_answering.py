@@ -25,14 +25,18 @@ from playbook.answering import (
 )
 from playbook.items import Question
 
-RENTAL = passage("p1", "A deposit of $150 is due. It is paid back in 14 days.\nBring the bed back clean.", "rental.md", "Deposit")
+RENTAL = passage(
+    "p1", "A deposit of $150 is due. It is paid back in 14 days.\nBring the bed back clean.", "rental.md", "Deposit"
+)
 MANUAL = passage("p2", "Change the filter LR-310 monthly. Never wash it – buy a new one!", "manual.md", "page 4")
 NOISE = passage("p3", "Our vans leave at nine. Drivers carry gloves.", "drivers.md", "Vans")
 
 
 def question(asked: str, key: str = "", source: str = "", answerable: bool = True) -> Question:
     groups = ((key,),) if key else ()
-    return Question(id=asked, question=asked, expected_answer=key, must_contain=groups, source=source, answerable=answerable)
+    return Question(
+        id=asked, question=asked, expected_answer=key, must_contain=groups, source=source, answerable=answerable
+    )
 
 
 def chat(reply: str, asked: str = "How much is the deposit?", **kwargs: Any) -> Answer:
@@ -64,18 +68,30 @@ def test_every_citation_of_an_answer_can_be_verified(asked: str) -> None:
 
 def test_answer_keeps_to_its_sentence_and_word_limits() -> None:
     long = "Deposit " + "word " * 60 + "end."
-    answer = make_answerer(passage("1", " ".join([long] * 2)), passage("2", "Deposit one. Deposit two. Deposit three. Deposit four.")).ask("deposit")
+    answer = make_answerer(
+        passage("1", " ".join([long] * 2)), passage("2", "Deposit one. Deposit two. Deposit three. Deposit four.")
+    ).ask("deposit")
     assert 1 <= len(answer.citations) <= MAX_SENTENCES
     assert len(answer.citations) == 1 or len(answer.text.split()) <= MAX_WORDS
 
 
 def test_verify_is_false_for_another_span_another_text_or_another_passage() -> None:
-    right = Citation(source="rental.md", place="Deposit", passage_id="p1", start=0, end=25, quote="A deposit of $150 is due.")
+    right = Citation(
+        source="rental.md", place="Deposit", passage_id="p1", start=0, end=25, quote="A deposit of $150 is due."
+    )
     assert verify(right, [RENTAL, MANUAL])
-    for change in ({"start": 1}, {"end": 24}, {"quote": "A deposit of $100 is due."}, {"passage_id": "p2"}, {"passage_id": "gone"}):
+    for change in (
+        {"start": 1},
+        {"end": 24},
+        {"quote": "A deposit of $100 is due."},
+        {"passage_id": "p2"},
+        {"passage_id": "gone"},
+    ):
         assert not verify(right.model_copy(update=change), [RENTAL, MANUAL]), change
     assert not verify(right, [MANUAL])
-    assert not verify(right.model_copy(update={"start": 3, "end": 3, "quote": ""}), [RENTAL]), "an empty quote proves nothing"
+    assert not verify(right.model_copy(update={"start": 3, "end": 3, "quote": ""}), [RENTAL]), (
+        "an empty quote proves nothing"
+    )
 
 
 def test_refusal_shows_no_text_names_missing_words_and_keeps_the_draft() -> None:
@@ -87,7 +103,12 @@ def test_refusal_shows_no_text_names_missing_words_and_keeps_the_draft() -> None
 
 def test_without_the_only_source_there_is_nothing_to_answer_from() -> None:
     answer = make_answerer(RENTAL).ask("How much is the deposit?", without="rental.md")
-    assert (answer.refused, answer.reason, answer.confidence, answer.passage_ids) == (True, "no passage was found", 0.0, ())
+    assert (answer.refused, answer.reason, answer.confidence, answer.passage_ids) == (
+        True,
+        "no passage was found",
+        0.0,
+        (),
+    )
 
 
 def test_without_one_source_answers_from_the_others_only() -> None:
@@ -97,7 +118,9 @@ def test_without_one_source_answers_from_the_others_only() -> None:
 
 @pytest.mark.parametrize("asked", ["", "  \n\t ", "x" * 10_000])
 def test_empty_and_overlong_questions_are_refused_with_their_length(asked: str) -> None:
-    with pytest.raises(ValueError, match=f"the question has {len(asked.strip())} characters; ask with 1 to {MAX_QUESTION}"):
+    with pytest.raises(
+        ValueError, match=f"the question has {len(asked.strip())} characters; ask with 1 to {MAX_QUESTION}"
+    ):
         make_answerer(RENTAL).ask(asked)
 
 
@@ -118,7 +141,9 @@ def test_tokens_are_those_of_question_and_passages() -> None:
 
 
 def test_confidence_is_the_logistic_of_the_standardised_features() -> None:
-    model = RefusalModel(weights=(2.0,), intercept=-1.0, centre=(1.0,), spread=(0.5,), threshold=0.5, calibrated_on="a test")
+    model = RefusalModel(
+        weights=(2.0,), intercept=-1.0, centre=(1.0,), spread=(0.5,), threshold=0.5, calibrated_on="a test"
+    )
     assert model.confidence([1.25]) == pytest.approx(0.5)  # 2 * (1.25 - 1) / 0.5 - 1 = 0
     assert model.confidence([1.75]) == pytest.approx(0.880797, abs=1e-6)  # 1 / (1 + exp(-2))
 
@@ -142,7 +167,9 @@ def test_calibration_learns_to_refuse_when_the_source_is_gone() -> None:
 
 def test_calibration_on_one_outcome_is_refused() -> None:
     with pytest.raises(ValueError, match="all 2 calibration cases have the same outcome"):
-        calibrate(make_answerer(RENTAL), [question("Helicopter?", answerable=False), question("Aeroplane?", answerable=False)])
+        calibrate(
+            make_answerer(RENTAL), [question("Helicopter?", answerable=False), question("Aeroplane?", answerable=False)]
+        )
 
 
 def test_saved_calibration_reads_back_the_same(tmp_path: Path) -> None:
@@ -181,7 +208,9 @@ def test_chat_citing_one_passage_twice_gives_one_citation_that_verifies() -> Non
     assert len(answer.citations) == 1 and verify(answer.citations[0], [RENTAL])
 
 
-@pytest.mark.parametrize("reply", ["It is $150 [3].", "It is $150 [0].", "It is $150 [99] [-1].", "It is $150.", "", "[x]"])
+@pytest.mark.parametrize(
+    "reply", ["It is $150 [3].", "It is $150 [0].", "It is $150 [99] [-1].", "It is $150.", "", "[x]"]
+)
 def test_chat_replies_without_a_valid_passage_number_are_refused(reply: str) -> None:
     answer = chat(reply)
     assert (answer.refused, answer.text, answer.citations) == (True, "", ())
@@ -193,7 +222,9 @@ def test_chat_statement_with_a_valid_and_an_invalid_number_keeps_the_valid_citat
     assert not answer.refused and [c.passage_id for c in answer.citations] == ["p1"]
 
 
-@pytest.mark.parametrize("reply", ["REFUSE", " REFUSE.", "**REFUSE**", "REFUSE [1]", "REFUSE\nPassages [1] and [2] do not say."])
+@pytest.mark.parametrize(
+    "reply", ["REFUSE", " REFUSE.", "**REFUSE**", "REFUSE [1]", "REFUSE\nPassages [1] and [2] do not say."]
+)
 def test_chat_refusal_is_a_refusal_with_its_reason(reply: str) -> None:
     answer = chat(reply)
     assert (answer.refused, answer.text, answer.citations) == (True, "", ())

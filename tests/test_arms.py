@@ -12,17 +12,36 @@ from playbook.evaluation import proportion
 from playbook.items import Code, Example, Question
 
 ENCODE = HashEmbeddings().encode
-RENTAL = passage("p1", "A deposit of $150 is due. It is paid back in 14 days. Keep it clean. Fourth sentence.", "rental.md")
+RENTAL = passage(
+    "p1", "A deposit of $150 is due. It is paid back in 14 days. Keep it clean. Fourth sentence.", "rental.md"
+)
 VANS = passage("p2", "Vans leave at nine.", "vans.md")
 
 
-def question(identity: str = "q1", key: str = "$150", source: str = "rental.md", answerable: bool = True, asked: str = "How much is the deposit?") -> Question:
+def question(
+    identity: str = "q1",
+    key: str = "$150",
+    source: str = "rental.md",
+    answerable: bool = True,
+    asked: str = "How much is the deposit?",
+) -> Question:
     groups = ((key,),) if answerable else ()
-    return Question(id=identity, question=asked, expected_answer=key if answerable else "", must_contain=groups, source=source, answerable=answerable)
+    return Question(
+        id=identity,
+        question=asked,
+        expected_answer=key if answerable else "",
+        must_contain=groups,
+        source=source,
+        answerable=answerable,
+    )
 
 
 def answer(text: str = "A deposit of $150 is due.", refused: bool = False, source: str | None = "rental.md") -> Answer:
-    cited = (Citation(source=source, place="", passage_id="p1", start=0, end=1, quote="A"),) if source and not refused else ()
+    cited = (
+        (Citation(source=source, place="", passage_id="p1", start=0, end=1, quote="A"),)
+        if source and not refused
+        else ()
+    )
     return Answer(
         question="?", text="" if refused else text, citations=cited, refused=refused, reason="too little" if refused else "",
         confidence=0.9, draft=text, passage_ids=("p1",), tokens=7, milliseconds=2.0,
@@ -45,7 +64,13 @@ def row(item: str, arm: str, correct: bool = True, refused: bool = False, tokens
         (question(answerable=False), answer(), False),
         (question(answerable=False), answer(refused=True), True),
     ],
-    ids=["key string shown", "number continues", "refused what it had", "answered the unanswerable", "refused the unanswerable"],
+    ids=[
+        "key string shown",
+        "number continues",
+        "refused what it had",
+        "answered the unanswerable",
+        "refused the unanswerable",
+    ],
 )
 def test_judge(asked: Question, given: Answer, correct: bool) -> None:
     assert arms.judge("hybrid", asked, given).correct is correct
@@ -53,7 +78,12 @@ def test_judge(asked: Question, given: Answer, correct: bool) -> None:
 
 def test_judge_records_what_was_shown_and_whether_the_right_file_was_cited() -> None:
     right = arms.judge("hybrid", question(), answer())
-    assert (right.item, right.arm, right.output, right.expected) == ("q1", "hybrid", "A deposit of $150 is due.", "$150")
+    assert (right.item, right.arm, right.output, right.expected) == (
+        "q1",
+        "hybrid",
+        "A deposit of $150 is due.",
+        "$150",
+    )
     assert (right.cited_source, right.tokens, right.milliseconds, right.evidence) == (True, 7, 2.0, "direct")
     assert arms.judge("hybrid", question(), answer(source="other.md")).cited_source is False
     refused = arms.judge("hybrid", question(answerable=False), answer(refused=True))
@@ -71,7 +101,9 @@ def test_answer_arm_runs_each_knowledge_arm_on_every_question() -> None:
         assert [(r.item, r.arm) for r in rows] == [("q1", arm), ("q2", arm)]
         assert [r.correct for r in rows] == [True, False] and len(answers) == 2
     rows, _ = arms.answer_arm("hybrid", retriever, refusal(-9.0), asked)
-    assert [r.correct for r in rows] == [False, True], "an answerer that always refuses is right only on the unanswerable"
+    assert [r.correct for r in rows] == [False, True], (
+        "an answerer that always refuses is right only on the unanswerable"
+    )
 
 
 def test_first_sentences_shows_three_and_never_refuses() -> None:
@@ -111,8 +143,13 @@ def test_coded_needs_one_code_for_each_item() -> None:
 
 
 def test_score_counts_right_refused_and_tokens_in_order_of_appearance() -> None:
-    table = arms.score([row("1", "b", True, tokens=3), row("1", "a", False, refused=True), row("2", "b", False, tokens=4)])
-    assert [(s.arm, s.right.hits, s.right.n, s.refused, s.tokens) for s in table] == [("b", 1, 2, 0, 7), ("a", 0, 1, 1, 1)]
+    table = arms.score(
+        [row("1", "b", True, tokens=3), row("1", "a", False, refused=True), row("2", "b", False, tokens=4)]
+    )
+    assert [(s.arm, s.right.hits, s.right.n, s.refused, s.tokens) for s in table] == [
+        ("b", 1, 2, 0, 7),
+        ("a", 0, 1, 1, 1),
+    ]
     assert table[0].right == proportion(1, 2)
     assert arms.score([]) == []
 
@@ -122,7 +159,14 @@ def test_correctness_lines_the_arms_up_item_by_item() -> None:
     assert arms.correctness(rows) == {"a": [True, False], "b": [False, True]}
 
 
-@pytest.mark.parametrize("rows", [[row("1", "a"), row("2", "b")], [row("1", "a"), row("2", "a"), row("2", "b"), row("1", "b")], [row("1", "a"), row("2", "a"), row("1", "b")]])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [row("1", "a"), row("2", "b")],
+        [row("1", "a"), row("2", "a"), row("2", "b"), row("1", "b")],
+        [row("1", "a"), row("2", "a"), row("1", "b")],
+    ],
+)
 def test_correctness_refuses_arms_on_other_items_or_in_another_order(rows: list[Output]) -> None:
     with pytest.raises(ValueError, match="the arms a, b did not answer the same items"):
         arms.correctness(rows)
@@ -131,7 +175,9 @@ def test_correctness_refuses_arms_on_other_items_or_in_another_order(rows: list[
 def test_hit_rates_are_the_share_of_answerable_questions_with_the_key_in_the_right_file() -> None:
     retriever = make_answerer(RENTAL, VANS).retriever
     asked = [question(), question("q2", "nine", "rental.md"), question("q3", answerable=False)]
-    assert arms.hit_rates(retriever, asked, [0.0, 1.0]) == {0.0: 0.5, 1.0: 0.5}, "nine stands in vans.md, not in rental.md"
+    assert arms.hit_rates(retriever, asked, [0.0, 1.0]) == {0.0: 0.5, 1.0: 0.5}, (
+        "nine stands in vans.md, not in rental.md"
+    )
     assert arms.hit_rates(retriever, asked[2:], [0.5]) == {0.5: 0.0}
 
 
@@ -150,7 +196,13 @@ def test_hit_looks_only_at_the_k_best_passages() -> None:
         ({0.75: 0.9, 0.25: 0.9}, 0.25),
         ({0.0: 0.9000000001, 0.5: 0.9}, 0.5),
     ],
-    ids=["highest rate", "tie: nearest to even", "tie of both: fewer meaning", "order does not matter", "rounding noise is a tie"],
+    ids=[
+        "highest rate",
+        "tie: nearest to even",
+        "tie of both: fewer meaning",
+        "order does not matter",
+        "rounding noise is a tie",
+    ],
 )
 def test_best_weight(rates: dict[float, float], best: float) -> None:
     assert arms.best_weight(rates) == best

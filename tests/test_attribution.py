@@ -14,13 +14,20 @@ from playbook.items import Question
 RENTAL = passage("rental", "A deposit of $150 is due. It is paid back in 14 days.", "rental.md")
 VANS = passage("vans", "Vans leave at nine.", "vans.md")
 SECTIONS = [Document(page_content=p.page_content, metadata={"source": p.metadata["source"]}) for p in (RENTAL, VANS)]
-ASKED = Question(id="q1", question="How much is the deposit?", expected_answer="$150", must_contain=(("$150",),), source="rental.md", answerable=True)
+ASKED = Question(
+    id="q1",
+    question="How much is the deposit?",
+    expected_answer="$150",
+    must_contain=(("$150",),),
+    source="rental.md",
+    answerable=True,
+)
 
 
 def answer(text: str, draft: str = "", refused: bool = False, passages: tuple[str, ...] = ("rental",)) -> Answer:
     return Answer(
-        question="?", text=text, citations=(), refused=refused, reason="", confidence=0.5, draft=draft or text, passage_ids=passages, tokens=0,
-        milliseconds=0,
+        question="?", text=text, citations=(), refused=refused, reason="", confidence=0.5, draft=draft or text,
+        passage_ids=passages, tokens=0, milliseconds=0,
     )  # fmt: skip
 
 
@@ -49,13 +56,20 @@ def test_retrieval_when_the_right_passage_was_not_given() -> None:
 
 
 def test_retrieval_even_when_it_refused_without_the_right_passage() -> None:
-    assert failure(ASKED, answer("", draft="Vans leave at nine.", refused=True, passages=("vans",))).cause == "retrieval"
+    assert (
+        failure(ASKED, answer("", draft="Vans leave at nine.", refused=True, passages=("vans",))).cause == "retrieval"
+    )
 
 
 def test_reading_when_the_right_passage_was_given_and_another_sentence_taken() -> None:
     found = failure(ASKED, answer("It is paid back in 14 days."))
     assert (found.cause, found.recovered_by) == ("reading", ("oracle passage", "retrieved passages hold it"))
-    assert (found.item, found.asked, found.given, found.wanted) == ("q1", "How much is the deposit?", "It is paid back in 14 days.", "$150")
+    assert (found.item, found.asked, found.given, found.wanted) == (
+        "q1",
+        "How much is the deposit?",
+        "It is paid back in 14 days.",
+        "$150",
+    )
 
 
 def test_refusal_when_the_right_answer_was_held_back() -> None:
@@ -71,24 +85,41 @@ def test_refusal_when_an_unanswerable_question_was_answered() -> None:
 
 
 def test_behaviour_when_definitions_and_examples_were_no_help() -> None:
-    rows = [row("1", "linear_probe", "B"), row("1", "definition", "B"), row("1", "nearest_examples", "C"), row("1", "label_name", "A")]
+    rows = [
+        row("1", "linear_probe", "B"),
+        row("1", "definition", "B"),
+        row("1", "nearest_examples", "C"),
+        row("1", "label_name", "A"),
+    ]
     found = why_miscoded(rows, {"1": "a text"}, "linear_probe")
-    assert [(f.cause, f.recovered_by, f.asked, f.given, f.wanted) for f in found] == [("behaviour", ("label_name",), "a text", "B", "A")]
+    assert [(f.cause, f.recovered_by, f.asked, f.given, f.wanted) for f in found] == [
+        ("behaviour", ("label_name",), "a text", "B", "A")
+    ]
 
 
 @pytest.mark.parametrize("helper", ["definition", "nearest_examples"])
 def test_reading_when_a_definition_or_an_example_alone_puts_the_code_right(helper: str) -> None:
     rows = [row("1", "linear_probe", "B"), row("1", helper, "A")]
-    assert [(f.cause, f.recovered_by) for f in why_miscoded(rows, {"1": "t"}, "linear_probe")] == [("reading", (helper,))]
+    assert [(f.cause, f.recovered_by) for f in why_miscoded(rows, {"1": "t"}, "linear_probe")] == [
+        ("reading", (helper,))
+    ]
 
 
 def test_right_codes_and_other_arms_failures_are_passed_over() -> None:
-    rows = [row("1", "linear_probe", "A"), row("1", "definition", "B"), row("2", "linear_probe", "B"), row("2", "definition", "B")]
+    rows = [
+        row("1", "linear_probe", "A"),
+        row("1", "definition", "B"),
+        row("2", "linear_probe", "B"),
+        row("2", "definition", "B"),
+    ]
     assert [f.item for f in why_miscoded(rows, {"1": "t", "2": "u"}, "linear_probe")] == ["2"]
 
 
 def test_cause_mix_shares_add_up_and_are_empty_without_failures() -> None:
-    made = [Failure(item=str(n), cause=c, asked="", given="", wanted="", recovered_by=()) for n, c in enumerate(("reading", "reading", "behaviour", "refusal"))]
+    made = [
+        Failure(item=str(n), cause=c, asked="", given="", wanted="", recovered_by=())
+        for n, c in enumerate(("reading", "reading", "behaviour", "refusal"))
+    ]
     mix = cause_mix(made)
     assert {c: (p.hits, p.n) for c, p in mix.shares.items()} == {
         "corpus gap": (0, 4), "retrieval": (0, 4), "reading": (2, 4), "behaviour": (1, 4), "refusal": (1, 4)

@@ -46,7 +46,9 @@ def test_each_chunk_is_its_span_of_the_section() -> None:
     assert len(chunks) > 3
     for chunk in chunks:
         assert text[chunk.metadata["start"] : chunk.metadata["end"]] == chunk.page_content
-    assert "".join(c.page_content for c in chunks).replace("\n", "").replace(" ", "") == text.replace("\n", "").replace(" ", "")
+    assert "".join(c.page_content for c in chunks).replace("\n", "").replace(" ", "") == text.replace("\n", "").replace(
+        " ", ""
+    )
 
 
 def test_chunks_hold_as_many_sentences_as_the_limit_allows() -> None:
@@ -65,7 +67,10 @@ def test_sentence_over_the_limit_is_a_chunk_of_its_own_and_marked() -> None:
 
 def test_chunks_never_cross_sections_and_keep_their_metadata() -> None:
     chunks = chunk_sections([section("One.", place="A"), section("Two.", place="B")], COUNT, 200)
-    assert [(c.page_content, c.metadata["place"], c.metadata["source"]) for c in chunks] == [("One.", "A", "a.md"), ("Two.", "B", "a.md")]
+    assert [(c.page_content, c.metadata["place"], c.metadata["source"]) for c in chunks] == [
+        ("One.", "A", "a.md"),
+        ("Two.", "B", "a.md"),
+    ]
 
 
 def test_limit_below_twenty_is_refused() -> None:

@@ -42,11 +42,11 @@ def test_definition_uses_the_name_where_there_is_no_definition() -> None:
 
 
 def test_nearest_examples_sum_the_cosines_of_the_five_nearest() -> None:
-    """Cosines of 'a b' are 1 (A) and four times 0.5 (B): B has 2.0 against 1.0. Two more exact A texts turn it round."""
-    near = [Example(id=f"b{n}", text=f"a x{n}", label="B") for n in range(4)]
+    """Cosines of 'a b' are 1 (A) and 0.5 (B). Among five: 1.0 against 2.0, then 3.0 against 1.0, whatever lies further."""
+    near = [Example(id=f"b{n}", text=f"a x{n}", label="B") for n in range(7)]
     exact = [Example(id=f"a{n}", text="a b", label="A") for n in range(3)]
     assert by_nearest_examples(task("a b", train=(*near, exact[0]))) == ["B"]
-    assert by_nearest_examples(task("a b", train=(*near, *exact))) == ["A"], "3.0 against two times 0.5 in the five nearest"
+    assert by_nearest_examples(task("a b", train=(*near, *exact))) == ["A"], "all seven B would have had 3.5"
 
 
 def test_nearest_examples_break_a_tie_by_the_code_s_name() -> None:

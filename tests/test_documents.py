@@ -52,7 +52,9 @@ def word_file() -> bytes:
 
 
 def test_markdown_sections_carry_their_heading_path_and_blocks_become_lines(tmp_path: Path) -> None:
-    sections, report = read(tmp_path, "a.md", "# Care\n\nWipe it\ndry.\n\n- Soap\n- Water\n\n## Filters\n\nMonthly.\n\n# End\n\nBye.\n")
+    sections, report = read(
+        tmp_path, "a.md", "# Care\n\nWipe it\ndry.\n\n- Soap\n- Water\n\n## Filters\n\nMonthly.\n\n# End\n\nBye.\n"
+    )
     assert sections == [("Care", "Wipe it dry.\nSoap\nWater"), ("Care > Filters", "Monthly."), ("End", "Bye.")]
     assert (report.status, report.sections, report.words) == ("indexed", 3, 7)
 
@@ -80,14 +82,18 @@ def test_html_headings_paragraphs_lists_and_table(tmp_path: Path) -> None:
 
 
 def test_html_row_headers_are_kept(tmp_path: Path) -> None:
-    sections, _ = read(tmp_path, "a.html", "<table><tr><th>Monday</th><td>9 to 5</td></tr><tr><th>Sunday</th><td>closed</td></tr></table>")
+    sections, _ = read(
+        tmp_path,
+        "a.html",
+        "<table><tr><th>Monday</th><td>9 to 5</td></tr><tr><th>Sunday</th><td>closed</td></tr></table>",
+    )
     text = sections[0][1]
     assert "Monday" in text.splitlines()[0] and "9 to 5" in text.splitlines()[0]
     assert "Sunday" in text.splitlines()[1] and "closed" in text.splitlines()[1]
 
 
 def test_html_text_outside_paragraphs_is_not_lost(tmp_path: Path) -> None:
-    html = "<body><p>First.</p><div>Second in a <b>div</b>.<p>Third.</p>Fourth.</div><dl><dt>Fifth</dt><dd>Sixth</dd></dl>Seventh</body>"
+    html = "<body><p>First.</p><div>Second <b>div</b>.<p>Third.</p>Fourth.</div><dl><dt>Fifth</dt><dd>Sixth</dd></dl>Seventh</body>"
     sections, _ = read(tmp_path, "a.html", html)
     text = " ".join(text for _, text in sections)
     for word in ("First", "Second", "div", "Third", "Fourth", "Fifth", "Sixth", "Seventh"):
@@ -102,7 +108,8 @@ def test_html_words_in_running_lines_keep_their_blanks_and_stops(tmp_path: Path)
 def test_html_row_of_another_length_and_tables_inside_tables_are_not_lost(tmp_path: Path) -> None:
     html = "<table><tr><td>Outer<table><tr><td>Inner</td><td>12</td></tr></table></td></tr><tr><td>A</td><td>B</td></tr></table>"
     assert read(tmp_path, "a.html", html)[0] == [("", "Outer\nInner | 12\nA | B")]
-    html = "<table><tr><th>Only</th><th>heads</th></tr></table><table><tr><td></td><th>Mon</th></tr><tr><th>Open</th><td>9</td></tr></table>"
+    html = "<table><tr><th>Only</th><th>heads</th></tr></table>"
+    html += "<table><tr><td></td><th>Mon</th></tr><tr><th>Open</th><td>9</td></tr></table>"
     assert read(tmp_path, "b.html", html)[0] == [("", "Only | heads\nOpen | Mon: 9")]
 
 
@@ -150,7 +157,10 @@ def test_csv_with_commas_and_quotes(tmp_path: Path) -> None:
 
 def test_csv_with_semicolons_and_decimal_commas(tmp_path: Path) -> None:
     sections, _ = read(tmp_path, "a.csv", "part;price;note\nLR-310;14,50;a, b\nLR-320;9,00;c, d\n")
-    assert sections == [("row LR-310", "part: LR-310 | price: 14,50 | note: a, b"), ("row LR-320", "part: LR-320 | price: 9,00 | note: c, d")]
+    assert sections == [
+        ("row LR-310", "part: LR-310 | price: 14,50 | note: a, b"),
+        ("row LR-320", "part: LR-320 | price: 9,00 | note: c, d"),
+    ]
 
 
 def test_csv_of_one_column_is_read(tmp_path: Path) -> None:
@@ -181,12 +191,17 @@ def test_unicode_text_is_decoded_without_its_mark(encoding: str) -> None:
     assert decode("Grüße, naïve café – 14 days.".encode(encoding)) == "Grüße, naïve café – 14 days."
 
 
-def test_bytes_that_are_no_text_are_rejected_with_a_reason(tmp_path: Path) -> None:
-    sections, report = read(tmp_path, "a.txt", bytes([0x81, 0x00, 0xFF, 0x9D] * 300))
-    if report.status == "rejected":
-        assert sections == [] and report.reason
-    else:
-        assert report.status == "indexed" and sections, "guessed as text: then the text must be there"
+def test_text_whose_encoding_cannot_be_recognised_is_rejected_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unknown:
+        def best(self) -> None:
+            return None
+
+    monkeypatch.setattr("charset_normalizer.from_bytes", lambda data: Unknown())
+    sections, report = read(tmp_path, "a.txt", b"caf\xe9")
+    assert (sections, report.status) == ([], "rejected")
+    assert "save it as UTF-8" in report.reason
 
 
 def test_empty_file_is_counted_as_empty(tmp_path: Path) -> None:
@@ -238,7 +253,14 @@ def test_file_that_is_too_large_is_rejected(tmp_path: Path, monkeypatch: pytest.
 
 def test_files_in_equal_indexed_empty_duplicate_and_rejected(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
-    contents = {"a.md": b"Words.", "b.md": b"Words.", "c.txt": b"", "d.xlsx": b"x", "e.pdf": b"%PDF-broken", "sub/f.txt": b"More."}
+    contents = {
+        "a.md": b"Words.",
+        "b.md": b"Words.",
+        "c.txt": b"",
+        "d.xlsx": b"x",
+        "e.pdf": b"%PDF-broken",
+        "sub/f.txt": b"More.",
+    }
     for name, data in contents.items():
         (tmp_path / name).write_bytes(data)
     (tmp_path / ".hidden.md").write_text("not the client's")
@@ -261,7 +283,10 @@ def test_a_file_that_cannot_be_read_costs_only_itself(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(Path, "read_bytes", locked)
     corpus = load_folder(tmp_path)
-    assert [(f.status, f.reason) for f in corpus.files] == [("rejected", "no permission to read it"), ("indexed", "read")]
+    assert [(f.status, f.reason) for f in corpus.files] == [
+        ("rejected", "no permission to read it"),
+        ("indexed", "read"),
+    ]
 
 
 def test_missing_and_empty_folders_are_refused(tmp_path: Path) -> None:

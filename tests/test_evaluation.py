@@ -39,7 +39,16 @@ def test_impossible_shares_are_refused_with_their_numbers(hits: int, n: int) -> 
 
 @pytest.mark.parametrize(
     ("wins", "losses", "p"),
-    [(6, 0, 0.031), (5, 0, 0.062), (8, 1, 0.039), (10, 2, 0.039), (12, 3, 0.035), (62, 51, 0.347), (3, 3, 1.0), (0, 0, 1.0)],
+    [
+        (6, 0, 0.031),
+        (5, 0, 0.062),
+        (8, 1, 0.039),
+        (10, 2, 0.039),
+        (12, 3, 0.035),
+        (62, 51, 0.347),
+        (3, 3, 1.0),
+        (0, 0, 1.0),
+    ],
 )
 def test_exact_mcnemar_p_values(wins: int, losses: int, p: float) -> None:
     assert ev.mcnemar(wins, losses) == pytest.approx(p, abs=0.0006)

@@ -60,7 +60,10 @@ def test_a_quoted_cell_may_hold_commas_and_line_breaks(tmp_path: Path) -> None:
         ("id,question\nq1,Q?\n", r"questions.csv line 1 lacks the column\(s\) expected_answer, must_contain, source"),
         ("", r"lacks the column\(s\) id.*it has: nothing"),
         (HEAD, "has a header but no rows"),
-        (HEAD + "q1,Q?,A,a,x.md,yes\n\nq1,R?,A,a,x.md,yes\n", r"line 4: id 'q1' is empty or used twice \(also on line 2\)"),
+        (
+            HEAD + "q1,Q?,A,a,x.md,yes\n\nq1,R?,A,a,x.md,yes\n",
+            r"line 4: id 'q1' is empty or used twice \(also on line 2\)",
+        ),
         (HEAD + ",Q?,A,a,x.md,yes\n", "line 2: id '' is empty"),
         (HEAD + "q1,  ,A,a,x.md,yes\n", "line 2: question q1 is empty"),
         (HEAD + "q1,Q?,A,a,x.md,perhaps\n", "answerable is 'perhaps'; write yes or no"),

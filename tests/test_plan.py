@@ -12,12 +12,21 @@ SHARE = {"train": 0.5, "tune": 0.15, "test": 0.35}
 
 def question(number: int, source: str) -> Question:
     return Question(
-        id=f"q{number:02}", question="Q?", expected_answer="A", must_contain=(("a",),), source=source, answerable=bool(source)
+        id=f"q{number:02}",
+        question="Q?",
+        expected_answer="A",
+        must_contain=(("a",),),
+        source=source,
+        answerable=bool(source),
     )
 
 
 def examples(**counts: int) -> list[Example]:
-    return [Example(id=f"{label}{n:02}", text=f"{label} {n}", label=label) for label, many in counts.items() for n in range(many)]
+    return [
+        Example(id=f"{label}{n:02}", text=f"{label} {n}", label=label)
+        for label, many in counts.items()
+        for n in range(many)
+    ]
 
 
 QUESTIONS = [question(n, f"file{n % 8}.md") for n in range(40)]
@@ -90,6 +99,7 @@ def test_same_items_and_seed_give_the_same_plan_and_another_seed_another() -> No
     assert plan(seed=7).digest == plan(seed=7).digest
     assert plan(seed=7).digest != plan(seed=8).digest
     assert plan(seed=7).questions != plan(seed=8).questions
+    assert plan(seed=7).examples != plan(seed=8).examples
 
 
 def test_the_order_of_the_texts_in_the_file_changes_no_split() -> None:

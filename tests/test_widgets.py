@@ -1,0 +1,179 @@
+"""Forms: what is set is saved on click, what cannot be saved is said, and client text stays text."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+
+import ipywidgets
+import pytest
+from fakes_embedding import make_answerer, passage
+
+from playbook import widgets
+from playbook.diagnosis import UseCase, load_rules
+from playbook.engagement import Engagement, Settings
+
+RULES = load_rules()
+EVIL = "<script>alert('x')</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Engagement:
+    folder = tmp_path / "acme"
+    folder.mkdir()
+    return Engagement("acme", folder, folder, Settings(title="Acme", as_of=date(2026, 11, 1)))
+
+
+def use_case(**answers: object) -> UseCase:
+    return UseCase(id="mails", name="Mails", owner="Ana", description="For a test.", answers=answers)
+
+
+def parts(form: ipywidgets.VBox) -> tuple[dict[str, ipywidgets.Widget], ipywidgets.Button, ipywidgets.HTML]:
+    """Fields by label, the button and the message of a form."""
+    *fields, button, message = form.children
+    return {f.description: f for f in fields}, button, message
+
+
+def tags(html: str) -> list[str]:
+    """Every element a browser would make of the HTML."""
+    seen: list[str] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: seen.append(tag)
+    parser.feed(html)
+    return seen
+
+
+def first(kind: str) -> object:
+    return next(q for q in RULES.questions if q.type == kind)
+
+
+def test_diagnosis_form_shows_the_answers_given_and_saves_changes(client: Engagement) -> None:
+    yes_no, number, choice = first("yes_no"), first("number"), first("choice")
+    form = widgets.diagnosis_form(
+        client, RULES, use_case(**{yes_no.id: False, number.id: number.low, choice.id: choice.choices[0]})
+    )
+    fields, button, message = parts(form)
+    assert len(fields) == len(RULES.questions)
+    assert (fields[yes_no.label].value, fields[number.label].value, fields[choice.label].value) == (
+        "no",
+        str(number.low),
+        choice.choices[0],
+    )
+    assert message.value.startswith("<i>Not saved yet") and not client.forms.exists()
+    fields[yes_no.label].value = "yes"
+    fields[choice.label].value = "not known"
+    button.click()
+    saved = widgets.saved_form(client, "diagnosis_mails")
+    assert set(saved) == {q.id for q in RULES.questions}
+    assert (saved[yes_no.id], saved[number.id], saved[choice.id]) == (True, number.low, None)
+    assert message.value == "Saved to acme/forms/diagnosis_mails.json. Run the next cell."
+
+
+def test_saved_answers_come_back_into_the_form(client: Engagement) -> None:
+    yes_no = first("yes_no")
+    _, button, _ = parts(widgets.diagnosis_form(client, RULES, use_case(**{yes_no.id: True})))
+    button.click()
+    fields, _, _ = parts(widgets.diagnosis_form(client, RULES, use_case(**{yes_no.id: False})))
+    assert fields[yes_no.label].value == "yes", "what was saved goes before what the file says"
+
+
+@pytest.mark.parametrize("text", ["many", "1,000", "-1", "1e400", "nan"])
+def test_a_number_that_is_none_or_out_of_range_is_not_saved_and_said(client: Engagement, text: str) -> None:
+    number = first("number")
+    fields, button, message = parts(widgets.diagnosis_form(client, RULES, use_case()))
+    fields[number.label].value = text
+    button.click()
+    assert message.value.startswith("<b>Not saved:</b>") and text in message.value
+    assert widgets.saved_form(client, "diagnosis_mails") == {}
+
+
+def test_what_a_person_types_is_escaped_in_the_message(client: Engagement) -> None:
+    fields, button, message = parts(widgets.diagnosis_form(client, RULES, use_case()))
+    fields[first("number").label].value = EVIL
+    button.click()
+    assert tags(message.value) == ["b"] and "&lt;script&gt;" in message.value
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_the_form(
+    client: Engagement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: str) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(widgets, "write_atomic", full)
+    _, button, message = parts(widgets.diagnosis_form(client, RULES, use_case()))
+    button.click()
+    assert "Not saved" in message.value and "No space left" in message.value
+
+
+def test_prediction_form_saves_one_value_for_each_person_and_statement(client: Engagement) -> None:
+    form = widgets.prediction_form(client, {"refuses": "It refuses", "wins": "It wins"}, ["Ana", "Bo"])
+    fields, button, _ = parts(form)
+    assert {f.value for f in fields.values()} == {50}
+    fields["Bo: It wins"].value = 80
+    button.click()
+    expected = {"Ana/refuses": 50, "Bo/refuses": 50, "Ana/wins": 50, "Bo/wins": 80}
+    assert widgets.saved_form(client, "predictions") == expected
+    assert {k: f.value for k, f in parts(widgets.prediction_form(client, {"wins": "It wins"}, ["Bo"]))[0].items()} == {
+        "Bo: It wins": 80
+    }
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"[1, 2]", b"\xff\xfe", b"12"])
+def test_a_damaged_form_file_is_named_with_what_to_do(client: Engagement, content: bytes) -> None:
+    client.forms.mkdir()
+    (client.forms / "predictions.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"predictions\.json is damaged: delete it and save the form again"):
+        widgets.saved_form(client, "predictions")
+
+
+def test_a_form_never_saved_is_empty(client: Engagement) -> None:
+    assert widgets.saved_form(client, "predictions") == {}
+
+
+def test_saved_form_is_readable_json_with_names_as_written(client: Engagement) -> None:
+    _, button, _ = parts(widgets.prediction_form(client, {"wins": "It wins"}, ["Zoë"]))
+    button.click()
+    text = (client.forms / "predictions.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {"Zoë/wins": 50} and "Zoë" in text
+
+
+# ------------------------------------------------------------------------------------------------------- question box
+
+
+def test_ask_box_shows_the_answer_with_the_cited_sentence_marked() -> None:
+    box = widgets.ask_box(
+        make_answerer(passage("1", "A deposit of $150 is due. Keep calm.", "rental.md", "Deposit")), "How much?"
+    )
+    (question, button), shown = box.children[0].children, box.children[1]
+    assert question.value == "How much?" and "press Ask" in shown.value
+    question.value = "How much is the deposit?"
+    button.click()
+    assert "<mark>A deposit of $150 is due.</mark> Keep calm." in shown.value
+    assert "<summary>rental.md, Deposit</summary>" in shown.value
+
+
+@pytest.mark.parametrize("text", ["", "x" * 10_000])
+def test_ask_box_says_what_is_wrong_with_a_question(text: str) -> None:
+    box = widgets.ask_box(make_answerer(passage("1", "Text.")), "")
+    box.children[0].children[0].value = text
+    box.children[0].children[1].click()
+    assert box.children[1].value.startswith("<b>Please correct:</b> the question has")
+
+
+def test_hostile_text_in_document_source_and_question_stays_text() -> None:
+    answerer = make_answerer(passage("1", f"Deposit {EVIL} & more.\nSecond <b>line</b>.", f"{EVIL}.md", EVIL))
+    html = widgets.answer_html(answerer.ask(f"deposit {EVIL}"), answerer)
+    assert set(tags(html)) <= {"p", "b", "details", "summary", "mark", "br"}
+    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;" in html and "<script" not in html and "<img" not in html
+
+
+def test_hostile_question_stays_text_in_a_refusal() -> None:
+    answerer = make_answerer(passage("1", "Text."), intercept=-9.0)
+    answer = answerer.ask("Is there <script>helicopterload()</script>?").model_copy(
+        update={"reason": f"no passage mentions: {EVIL}"}
+    )
+    html = widgets.answer_html(answer, answerer)
+    assert tags(html) == ["p", "b"] and "&lt;img" in html
