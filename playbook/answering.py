@@ -236,23 +236,24 @@ def _names_and_numbers(question: str, text: str) -> float:
 
 
 def calibrate(answerer: Answerer, questions: Sequence[Question]) -> RefusalModel:
-    """Fit the refusal decision on tuning questions and their twins.
+    """Fit the refusal decision on tuning questions and their twins, then set its threshold on the questions themselves.
 
     A twin is the same question asked with its source left out, so that refusing is right. Raises ValueError when the
     questions give only one outcome.
     """
-    features, right = [], []
+    features, right, asked = [], [], []
     for question in questions:
         for without in (None, question.source) if question.answerable else (None,):
             draft = answerer.draft(question.question, answerer.retriever.search(question.question, without=without))
             text = " ".join(c.quote for c in draft.citations)
             features.append(draft.features)
             right.append(question.answerable and contains(text, question.must_contain))
+            asked.append(None if without else question.answerable)
     table = np.asarray(features)
     centre, spread = table.mean(axis=0), table.std(axis=0)
     spread = np.where(spread < 1e-3, 1.0, spread)  # a feature that never varied; a tiny value would be rounded to 0
     weights, intercept = fit_yes_no((table - centre) / spread, right)
-    return RefusalModel(
+    model = RefusalModel(
         weights=tuple(round(w, 4) for w in weights),
         intercept=round(intercept, 4),
         centre=tuple(round(float(c), 4) for c in centre),
@@ -260,6 +261,21 @@ def calibrate(answerer: Answerer, questions: Sequence[Question]) -> RefusalModel
         threshold=0.5,
         calibrated_on=f"{len(questions)} tuning questions and {sum(q.answerable for q in questions)} twins without their source",
     )
+    cases = [(model.confidence(f), r, a) for f, r, a in zip(features, right, asked, strict=True) if a is not None]
+    return model.model_copy(update={"threshold": best_threshold(cases)})
+
+
+def best_threshold(cases: Sequence[tuple[float, bool, bool]]) -> float:
+    """The confidence below which to refuse, so that most questions end right; among equals the nearest to one half.
+
+    A case is (confidence, whether the draft is right, whether the question is answerable): an unanswerable question is
+    right when refused, an answerable one when a right draft is shown.
+    """
+
+    def ends_right(threshold: float) -> int:
+        return sum(r if confidence >= threshold else not answerable for confidence, r, answerable in cases)
+
+    return max((n / 20 for n in range(2, 19)), key=lambda t: (ends_right(t), -abs(t - 0.5)))
 
 
 def save_refusal(model: RefusalModel, path: Path) -> None:

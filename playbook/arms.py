@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from playbook import classifiers
-from playbook.answering import Answer, Answerer, RefusalModel
+from playbook.answering import Answer, Answerer
 from playbook.chunking import embedding_text, sentence_spans
 from playbook.classifiers import PROXY_ARMS, Task
 from playbook.evaluation import Proportion, contains, proportion
@@ -58,6 +58,7 @@ def classify(
     items: Sequence[Example],
     codes: Sequence[Code],
     encode: Callable[[list[str]], np.ndarray],
+    chat: Any = None,
 ) -> list[Output]:
     """Run one classification arm over labelled items; raises ValueError for an arm that does not exist."""
     if arm not in classifiers.ARMS:
@@ -65,9 +66,9 @@ def classify(
     if not items:
         return []
     started = time.perf_counter()
-    predicted = classifiers.ARMS[arm](Task(train, [i.text for i in items], codes, encode))
+    predicted = classifiers.ARMS[arm](Task(train, [i.text for i in items], codes, encode, chat))
     each = 1000 * (time.perf_counter() - started) / max(len(items), 1)
-    return coded(arm, items, predicted, each, "proxy" if arm in PROXY_ARMS else "direct")
+    return coded(arm, items, predicted, each, "proxy" if arm in PROXY_ARMS and chat is None else "direct")
 
 
 def coded(
@@ -89,20 +90,17 @@ def coded(
 
 
 def answer_arm(
-    arm: str,
-    retriever: HybridRetriever,
-    refusal: RefusalModel,
-    questions: Sequence[Question],
-    progress: Progress = lambda x: x,
+    arm: str, answerer: Answerer, questions: Sequence[Question], progress: Progress = lambda x: x
 ) -> tuple[list[Output], list[Answer]]:
     """Run one knowledge arm: keyword only, dense only, hybrid, or the unsifted first sentences of the best passage.
 
     Answerable: right when the shown answer holds the key strings. Unanswerable: right when refused.
     """
-    weights = {"keyword": 0.0, "dense": 1.0, "hybrid": retriever.weight, "first_sentences": retriever.weight}
+    settled = answerer.retriever.weight
+    weights = {"keyword": 0.0, "dense": 1.0, "hybrid": settled, "first_sentences": settled}
     if arm not in weights:
         raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(weights)}.")
-    answerer = Answerer(retriever.with_weight(weights[arm]), refusal)
+    answerer = Answerer(answerer.retriever.with_weight(weights[arm]), answerer.refusal, answerer.chat)
     answers = [
         first_sentences(answerer, q) if arm == "first_sentences" else answerer.ask(q.question)
         for q in progress(questions)

@@ -1,14 +1,16 @@
-"""Ways to put a text under one of the client's codes without a chat model, and the logistic fit behind two features.
+"""Ways to put a text under one of the client's codes, and the logistic fit behind two features.
 
-The only module that imports scikit-learn. Similarity rungs (label name, definition, nearest examples) are what the
-embedded profile has in place of prompting: evidence by proxy, never called prompting. The linear probe is a real
-classifier: direct evidence. Knows vectors and labels, no files.
+The only module that imports scikit-learn. The rungs (label name, definition, nearest examples) ask the chat model when
+there is one. Without one they are similarity methods: evidence by proxy, never called prompting. The linear probe is a
+real classifier: direct evidence. Knows vectors, labels and a chat model; no files.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,40 +18,64 @@ from playbook.items import Code, Example
 
 Encode = Callable[[list[str]], np.ndarray]
 NEIGHBOURS = 5
+PROMPT = (
+    "Put the text under exactly one of these codes and reply with the code alone.\n\nCodes:\n{codes}\n\n{examples}"
+    "Text: {text}\nCode:"
+)
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a classification arm gets: labelled texts to learn from, texts to code, the code book, an embedder."""
+    """What a classification arm gets: labelled texts, texts to code, the code book, an embedder, a chat model or None."""
 
     train: Sequence[Example]
     texts: Sequence[str]
     codes: Sequence[Code]
     encode: Encode
+    chat: Any = None
 
 
 def by_label_name(task: Task) -> list[str]:
-    """The code whose name is nearest to the text by cosine."""
+    """The code whose name is nearest to the text by cosine, or that the chat model picks from the names."""
     return _nearest_code(task, [c.label for c in task.codes])
 
 
 def by_definition(task: Task) -> list[str]:
-    """The code whose name and definition are nearest to the text by cosine; names alone where there is no definition."""
-    return _nearest_code(task, [f"{c.label}: {c.definition}" if c.definition else c.label for c in task.codes])
+    """The same with name and definition; the name alone where there is no definition."""
+    return _nearest_code(task, _described(task))
+
+
+def _described(task: Task) -> list[str]:
+    return [f"{c.label}: {c.definition}" if c.definition else c.label for c in task.codes]
+
+
+def _prompted(task: Task, descriptions: list[str], examples: str, text: str) -> str:
+    """The code in the chat model's reply, or the reply itself when it names none (then it counts as wrong)."""
+    listed = "\n".join(f"{c.code} ({d})" for c, d in zip(task.codes, descriptions, strict=True))
+    reply = str(task.chat.invoke(PROMPT.format(codes=listed, examples=examples, text=text)).text).strip()
+    named = [c.code for c in task.codes if re.search(rf"(?<!\w){re.escape(c.code)}(?!\w)", reply)]
+    return named[0] if len(named) == 1 else reply[:80]
 
 
 def _nearest_code(task: Task, descriptions: list[str]) -> list[str]:
+    if task.chat is not None:
+        return [_prompted(task, descriptions, "", text) for text in task.texts]
     similarity = task.encode(list(task.texts)) @ task.encode(descriptions).T
     return [task.codes[n].code for n in similarity.argmax(axis=1)]
 
 
 def by_nearest_examples(task: Task) -> list[str]:
-    """The code with the largest summed cosine among the five nearest labelled texts."""
+    """The code with the largest summed cosine among the five nearest labelled texts; a chat model is shown the five."""
     similarity = task.encode(list(task.texts)) @ task.encode([e.text for e in task.train]).T
     chosen = []
-    for row in similarity:
+    for text, row in zip(task.texts, similarity, strict=True):
         votes: dict[str, float] = {}
-        for n in np.argsort(-row, kind="stable")[:NEIGHBOURS]:
+        nearest = np.argsort(-row, kind="stable")[:NEIGHBOURS]
+        if task.chat is not None:
+            shown = "".join(f"Text: {task.train[n].text}\nCode: {task.train[n].label}\n\n" for n in nearest)
+            chosen.append(_prompted(task, _described(task), shown, text))
+            continue
+        for n in nearest:
             votes[task.train[n].label] = votes.get(task.train[n].label, 0.0) + float(row[n])
         chosen.append(max(sorted(votes), key=votes.__getitem__))
     return chosen

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from playbook.answering import Answerer, RefusalModel, shipped_refusal
 from playbook.chunking import chunk_sections, embedding_text
@@ -67,6 +68,10 @@ def make_answerer(
     client: Engagement, store: FaissStore, weight: float, refusal: RefusalModel | None = None
 ) -> Answerer:
     """An answerer over a store; with a chat model when the client's profile names one."""
-    profile = load_profile(client.settings.profile)
-    chat = chat_model(profile.chat_model) if profile.chat_model else None
-    return Answerer(HybridRetriever(store=store, weight=weight), refusal or shipped_refusal(), chat)
+    return Answerer(HybridRetriever(store=store, weight=weight), refusal or shipped_refusal(), client_chat(client))
+
+
+def client_chat(client: Engagement) -> Any:
+    """The chat model that the client's profile names, or None."""
+    name = load_profile(client.settings.profile).chat_model
+    return chat_model(name) if name else None

@@ -18,6 +18,7 @@ from playbook.answering import (
     Answer,
     Citation,
     RefusalModel,
+    best_threshold,
     calibrate,
     save_refusal,
     shipped_refusal,
@@ -256,3 +257,9 @@ def test_chat_prompt_holds_numbered_passages_and_braces_in_them_do_no_harm() -> 
     assert answer.text == "As written [1]."
     assert "[1] (form.md) Use {question} and {0} as written." in seen[0]
     assert seen[0].endswith("Question: How is {question} used?")
+
+
+def test_best_threshold_ends_most_questions_right() -> None:
+    cases = [(0.9, True, True), (0.45, True, True), (0.3, False, True), (0.2, False, False), (0.1, False, False)]
+    assert best_threshold(cases) == 0.45  # shows both right drafts, refuses both unanswerable; 0.25 to 0.45 are equal
+    assert best_threshold([(0.8, False, False), (0.9, True, True)]) == 0.85

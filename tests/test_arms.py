@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes_embedding import HashEmbeddings, make_answerer, passage, refusal
+from fakes_embedding import HashEmbeddings, make_answerer, passage
 
 from playbook import arms
 from playbook.answering import Answer, Citation
@@ -95,12 +95,11 @@ def test_judge_records_what_was_shown_and_whether_the_right_file_was_cited() -> 
 
 def test_answer_arm_runs_each_knowledge_arm_on_every_question() -> None:
     asked = [question(), question("q2", answerable=False, source="", asked="Is there a helicopter?")]
-    retriever = make_answerer(RENTAL, VANS).retriever
     for arm in ("keyword", "dense", "hybrid", "first_sentences"):
-        rows, answers = arms.answer_arm(arm, retriever, refusal(9.0), asked)
+        rows, answers = arms.answer_arm(arm, make_answerer(RENTAL, VANS, intercept=9.0), asked)
         assert [(r.item, r.arm) for r in rows] == [("q1", arm), ("q2", arm)]
         assert [r.correct for r in rows] == [True, False] and len(answers) == 2
-    rows, _ = arms.answer_arm("hybrid", retriever, refusal(-9.0), asked)
+    rows, _ = arms.answer_arm("hybrid", make_answerer(RENTAL, VANS, intercept=-9.0), asked)
     assert [r.correct for r in rows] == [False, True], (
         "an answerer that always refuses is right only on the unanswerable"
     )
@@ -116,7 +115,7 @@ def test_first_sentences_shows_three_and_never_refuses() -> None:
 def test_unknown_arm_is_refused_with_the_known_ones(run: str) -> None:
     with pytest.raises(ValueError, match="'magic' is not an arm; use one of (keyword|label_name)"):
         if run == "answer":
-            arms.answer_arm("magic", make_answerer(RENTAL).retriever, refusal(0), [])
+            arms.answer_arm("magic", make_answerer(RENTAL), [])
         else:
             arms.classify("magic", [], [], [], ENCODE)
 

@@ -90,3 +90,34 @@ def test_yes_no_fit_separates_and_needs_both_outcomes() -> None:
 
 def test_only_the_similarity_rungs_are_proxies() -> None:
     assert set(classifiers.ARMS) - classifiers.PROXY_ARMS == {"linear_probe"}
+
+
+class Parrot:
+    """A chat model that remembers what it was asked and gives one fixed reply."""
+
+    def __init__(self, reply: str) -> None:
+        self.reply, self.asked = reply, []
+
+    def invoke(self, prompt: str) -> object:
+        self.asked.append(prompt)
+        return type("Reply", (), {"text": self.reply})()
+
+
+def test_with_a_chat_model_the_rungs_are_prompts_that_grow() -> None:
+    codes = [Code(code="DLV", label="late van", definition="came late"), Code(code="BIL", label="wrong bill", definition="")]
+    train = [Example(id="1", text="the van was late", label="DLV")]
+    seen = {}
+    for arm in ("label_name", "definition", "nearest_examples"):
+        chat = Parrot("It is DLV.")
+        task = Task(train, ["van late again"], codes, HashEmbeddings().encode, chat)
+        assert classifiers.ARMS[arm](task) == ["DLV"]
+        seen[arm] = chat.asked[0]
+    assert "came late" not in seen["label_name"] and "came late" in seen["definition"]
+    assert "the van was late" not in seen["definition"] and "the van was late" in seen["nearest_examples"]
+
+
+def test_a_reply_that_names_no_code_or_two_counts_as_given() -> None:
+    codes = [Code(code="DLV", label="late van", definition=""), Code(code="BIL", label="wrong bill", definition="")]
+    for reply in ("I cannot say", "DLV or BIL"):
+        task = Task([], ["x"], codes, HashEmbeddings().encode, Parrot(reply))
+        assert classifiers.ARMS["label_name"](task) == [reply]

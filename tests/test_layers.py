@@ -67,7 +67,6 @@ LAYERS = {
 # Imports for type checkers only; they cost nothing at run time and may point anywhere.
 TYPES_ONLY = {
     "plots": ("arms attribution economics training_data", ""),
-    "report": ("", "matplotlib"),
     "embedding": ("", "sentence_transformers"),
     "documents": ("", "bs4"),
 }

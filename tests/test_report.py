@@ -17,7 +17,8 @@ from playbook.diagnosis import DiagnosisResult
 from playbook.economics import EconomicsResult
 from playbook.engagement import Settings, open_engagement
 from playbook.models import TABLES
-from playbook.report import figure_uri, render, write_report
+from playbook.plots import figure_uri
+from playbook.report import render, write_report
 from playbook.results import (
     DecisionResult,
     GateResult,
@@ -169,7 +170,7 @@ def test_page_states_the_decision_its_date_and_its_limits(parts: dict[str, Any])
     text = " ".join(Page(render(parts)).text.split())
     decision = parts["decision"]
     for line in (decision.decision, *decision.why, decision.cost, decision.expires, *decision.would_change):
-        assert " ".join(line.split()) in text
+        assert " ".join(line.replace("_", " ").split()) in text.replace("_", " ")
     assert f"valid until {decision.expires}" in text and str(parts["settings"].as_of) in text
 
 
