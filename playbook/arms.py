@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from playbook import classifiers
 from playbook.answering import Answer, Answerer
@@ -26,7 +26,7 @@ Progress = Callable[[Sequence], Sequence]
 
 
 class Output(BaseModel):
-    """One arm's answer to one item. `milliseconds` is measured and therefore never compared between runs."""
+    """One arm's answer to one item. `milliseconds` is not part of a `result`: it differs on every run."""
 
     model_config = ConfigDict(frozen=True)
     item: str
@@ -37,7 +37,7 @@ class Output(BaseModel):
     refused: bool = False
     cited_source: bool | None = None
     tokens: int = 0
-    milliseconds: float = 0.0
+    milliseconds: float = Field(default=0.0, exclude=True)
     evidence: Evidence = "direct"
 
 
@@ -178,6 +178,12 @@ def score(outputs: Sequence[Output]) -> list[ArmScore]:
             )
         )
     return table
+
+
+def latency(outputs: Sequence[Output]) -> dict[str, float]:
+    """Arm -> mean milliseconds an item, for the `run` part of an artifact."""
+    arms = dict.fromkeys(o.arm for o in outputs)
+    return {arm: round(float(np.mean([o.milliseconds for o in outputs if o.arm == arm])), 1) for arm in arms}
 
 
 def correctness(outputs: Sequence[Output]) -> dict[str, list[bool]]:

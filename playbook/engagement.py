@@ -202,8 +202,14 @@ class Engagement:
         given = self.inputs / name
         return fingerprint(given if given.exists() else self.work / name)
 
-    def save(self, artifact: str, result: BaseModel, inputs: Iterable[Path | str] = ()) -> Path:
-        """Write one artifact atomically and return its path.
+    def save(
+        self,
+        artifact: str,
+        result: BaseModel,
+        inputs: Iterable[Path | str] = (),
+        timings: dict[str, float] | None = None,
+    ) -> Path:
+        """Write one artifact atomically and return its path; `timings` (milliseconds) go into its `run` part.
 
         `inputs` are files or folders of this engagement, or earlier artifacts' names; the settings always count.
         """
@@ -220,7 +226,7 @@ class Engagement:
             as_of=self.settings.as_of,
             inputs=dict(sorted(hashes.items())),
             result=rounded(result.model_dump(mode="json")),
-            run=run_facts(),
+            run=run_facts() | ({"milliseconds": timings} if timings else {}),
         )
         text = json.dumps(envelope.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
         return write_atomic(self.artifacts / f"{artifact}.json", text)

@@ -119,7 +119,7 @@ def training_gate(
             "{} of {}".format(*behaviour_share) if behaviour_share else NOT_MEASURED,
         )
         + (f"at least {limit['behaviour_share']}", behavioural >= thresholds["behaviour_share"], ceiling_evidence),
-        ("somebody owns retraining and re-evaluation", {True: "yes", False: "no", None: "not answered"}[owner], "yes")
+        ("a named person looks after it for two years", {True: "yes", False: "no", None: "not answered"}[owner], "yes")
         + (bool(owner), "client"),
     )
     return decide(

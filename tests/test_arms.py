@@ -205,3 +205,12 @@ def test_hit_looks_only_at_the_k_best_passages() -> None:
 )
 def test_best_weight(rates: dict[float, float], best: float) -> None:
     assert arms.best_weight(rates) == best
+
+
+def test_latency_is_the_mean_of_each_arm_and_stays_out_of_results() -> None:
+    rows = [
+        arms.Output(item=i, arm=a, output="", expected="", correct=True, milliseconds=m)
+        for i, a, m in (("1", "a", 2.0), ("2", "a", 4.0), ("1", "b", 10.0))
+    ]
+    assert arms.latency(rows) == {"a": 3.0, "b": 10.0}
+    assert "milliseconds" not in rows[0].model_dump()

@@ -142,8 +142,8 @@ def test_training_gate_on_proxy_prompts_opens_only_provisionally_and_says_what_s
         ({"behaviour_share": (2, 10)}, "share of failures that are behaviour", "2 of 10"),
         ({"behaviour_share": (0, 0)}, "share of failures that are behaviour", "0 of 0"),
         ({"behaviour_share": None}, "share of failures that are behaviour", "not measured"),
-        ({"owner": False}, "somebody owns retraining and re-evaluation", "no"),
-        ({"owner": None}, "somebody owns retraining and re-evaluation", "not answered"),
+        ({"owner": False}, "a named person looks after it for two years", "no"),
+        ({"owner": None}, "a named person looks after it for two years", "not answered"),
     ],
 )
 def test_one_broken_condition_closes_the_training_gate(change: dict[str, Any], broken: str, found: str) -> None:
