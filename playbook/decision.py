@@ -63,7 +63,7 @@ def decide(
         decision=decision,
         why=(*know_why, *act_why),
         sure=" ".join((*know_sure, *act_sure)),
-        cost=cost or "The client's volumes and rates are missing (economics.yaml).",
+        cost=cost[:1].upper() + cost[1:] or "The client's volumes and rates are missing (economics.yaml).",
         would_change=_changes(plan, measured, economics, gate),
         expires=(as_of + timedelta(days=VALID_DAYS)).isoformat(),
         looks=max(measured.looks, lora.looks if lora else 0),

@@ -81,7 +81,7 @@ def cost_fan_chart(fans: Mapping[str, Fan], currency: str, budget: float | None 
             for i, (option, (low, middle, high)) in enumerate(fan.items()):
                 axis.fill_between(time, low, high, color=PALETTE[i], alpha=0.15, lw=0)
                 axis.plot(time, middle, color=PALETTE[i], ls=DASHES[i], lw=2.2)
-                ends.append((middle[-1], option, PALETTE[i]))
+                ends.append((middle[-1], option.replace("_", " "), PALETTE[i]))
             if budget is not None:
                 axis.axhline(budget, color="black", lw=1, ls=":")
                 axis.annotate("first-year budget", (1, budget), (4, 5), textcoords="offset points",

@@ -6,6 +6,7 @@ is data here: it can never become markup.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,17 @@ def render(parts: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["words"] = lambda text: str(text).replace("_", " ")
+    environment.filters["words"] = _words
+    environment.filters["p_value"] = lambda p: f"p {p:.3f}" if p >= 0.001 else "p below 0.001"
     environment.filters["percent"] = lambda share: f"{100 * share:.0f} %"
     environment.filters["money"] = lambda amount: f"{amount:,.0f}"
     return environment.get_template("report.html.j2").render(**parts)
+
+
+def _words(text: object) -> str:
+    """Names of columns and options as a reader writes them."""
+    plain = str(text).replace("_", " ")
+    return re.sub(r"\b(rag|lora)\b", lambda m: {"rag": "RAG", "lora": "LoRA"}[m.group()], plain)
 
 
 def write_report(path: Path, parts: Mapping[str, Any]) -> Path:

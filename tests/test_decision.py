@@ -211,7 +211,7 @@ def test_one_half_can_be_decided_without_the_other() -> None:
 
 def test_cost_names_each_option_with_currency_and_months() -> None:
     assert made().cost == (
-        "answers by rag: 12,346 USD in 24 months; ticket codes by cheap classifier: 900 USD in 24 months; "
+        "Answers by rag: 12,346 USD in 24 months; ticket codes by cheap classifier: 900 USD in 24 months; "
         "ticket codes by lora: 70,000 USD in 24 months"
     )
     nothing = EconomicsResult.model_construct(currency="USD", options=(), flip_points=())
