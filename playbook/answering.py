@@ -113,6 +113,12 @@ class Answerer:
         self.chat = chat
         self._vectors: dict[str, np.ndarray] = {}
 
+    def with_weight(self, weight: float) -> Answerer:
+        """The same answerer with another search weight; sentences already embedded are shared."""
+        other = Answerer(self.retriever.with_weight(weight), self.refusal, self.chat)
+        other._vectors = self._vectors
+        return other
+
     def ask(self, question: str, without: str | None = None) -> Answer:
         """Answer or refuse; `without` leaves one source out. Raises ValueError for an empty or overlong question."""
         started = time.perf_counter()

@@ -100,7 +100,7 @@ def answer_arm(
     weights = {"keyword": 0.0, "dense": 1.0, "hybrid": settled, "first_sentences": settled}
     if arm not in weights:
         raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(weights)}.")
-    answerer = Answerer(answerer.retriever.with_weight(weights[arm]), answerer.refusal, answerer.chat)
+    answerer = answerer.with_weight(weights[arm])
     answers = [
         first_sentences(answerer, q) if arm == "first_sentences" else answerer.ask(q.question)
         for q in progress(questions)

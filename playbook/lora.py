@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 import time
@@ -192,13 +193,15 @@ def _trainer(
     vectors = torch.from_numpy(adapted.encode([e.text for e in examples]))
     prototypes = torch.stack([vectors[target == n].mean(0) for n in range(len(labels))])
 
+    steps = min(recipe.most_steps, recipe.epochs * math.ceil(len(examples) / recipe.batch_size))
+
     def collate(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         tokens = _tokens(adapted.tokenizer, [row["text"] for row in batch], adapted.max_tokens)
         kept = {name: tokens[name] for name in ("input_ids", "attention_mask")}
         return kept | {"labels": torch.tensor([row["label"] for row in batch])}
 
     arguments = transformers.TrainingArguments(
-        output_dir=scratch, num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.batch_size,
+        output_dir=scratch, max_steps=steps, per_device_train_batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate, lr_scheduler_type="cosine", warmup_steps=0.1, weight_decay=0.01,
         seed=seed, data_seed=seed, remove_unused_columns=False, dataloader_pin_memory=False,
         use_cpu=adapted.encoder.device.type == "cpu",

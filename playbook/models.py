@@ -17,13 +17,14 @@ TABLES = Path(__file__).parent / "tables"
 
 
 class LoraRecipe(BaseModel):
-    """How an adapter is trained: rank, alpha, passes over the examples, texts a step, step size, longest text."""
+    """How an adapter is trained: rank, alpha, passes over the examples, texts a step, most steps, step size, longest text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     rank: int = Field(ge=1, le=256)
     alpha: int = Field(ge=1)
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
+    most_steps: int = Field(default=1000, ge=1)
     learning_rate: float = Field(gt=0, lt=1)
     max_tokens: int = Field(ge=8)
 

@@ -168,7 +168,7 @@ def test_contacts_are_invented() -> None:
 def test_tickets_have_known_labels_and_no_duplicates() -> None:
     path = CLIENT / "examples.csv"
     if not path.exists():
-        pytest.skip("examples.csv is not there yet")
+        pytest.fail("examples.csv: not there")
     tickets, codes = read_rows(path), {row["code"] for row in read_rows(CLIENT / "codebook.csv")}
     assert {"id", "text", "label"} <= set(tickets[0]), "examples.csv: needs id, text, label"
     seen: dict[str, str] = {}
@@ -192,3 +192,14 @@ def test_documents_build_the_same_bytes_twice(tmp_path: Path) -> None:
         if one.suffix in {".md", ".csv", ".txt", ".html"}:
             committed = (DOCUMENTS / one.name).read_bytes()
             assert one.read_bytes() == committed, f"{one.name}: run tools/build_documents.py"
+
+
+def test_out_of_scope_messages_are_no_tickets() -> None:
+    with (CLIENT / "out_of_scope.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (CLIENT / "examples.csv").open(encoding="utf-8", newline="") as file:
+        tickets = {row["text"].lower() for row in csv.DictReader(file)}
+    assert len(rows) >= 60, f"out_of_scope.csv: {len(rows)} rows, 60 wanted"
+    assert len({row["id"] for row in rows}) == len(rows), "out_of_scope.csv: repeated id"
+    for row in rows:
+        assert row["text"].lower() not in tickets, f"out_of_scope.csv {row['id']}: is a coded ticket too"
