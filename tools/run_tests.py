@@ -32,7 +32,7 @@ def books(*numbers: str) -> list[str]:
 
 def steps(isolate: list[str]) -> list[tuple[str, list[str]]]:
     """Name and command of every step, in order."""
-    pytest = [sys.executable, "-m", "pytest", "-q"]
+    pytest = [sys.executable, "-m", "pytest"]
     return [
         ("ruff", [sys.executable, "-m", "ruff", "check", "."]),
         ("unit tests and static checks", [*pytest, "tests"]),
