@@ -97,7 +97,7 @@ def prediction_form(client: Engagement, statements: dict[str, str], people: Sequ
     fields = {
         f"{person}/{key}": w.IntSlider(
             value=int(stored.get(f"{person}/{key}", 50)), min=0, max=100, step=5, description=f"{person}: {text}",
-            style={"description_width": "520px"}, layout=w.Layout(width="820px"),
+            style={"description_width": "700px"}, layout=w.Layout(width="1040px"),
         )
         for key, text in statements.items() for person in people
     }  # fmt: skip

@@ -107,7 +107,7 @@ def content_words(text: str) -> set[str]:
 def text_files() -> Iterator[Path]:
     """Yield every text file of the sample client and its sources."""
     for path in sorted([*CLIENT.rglob("*"), *SOURCES.rglob("*")]):
-        if path.suffix in {".md", ".txt", ".csv", ".html", ".yaml"}:
+        if path.suffix in {".md", ".txt", ".csv", ".html", ".yaml", ".json", ".jsonl"}:
             yield path
 
 
