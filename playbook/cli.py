@@ -114,16 +114,13 @@ def _check_questions(path: Path | None, documents: Path) -> Check:
 
 
 def _check_examples(path: Path | None) -> Check:
-    from playbook.items import load_examples, usable_labels
+    from playbook.items import load_examples, refuse_lone_labels
 
     if path is None:
         return [], ["labelled texts, if a behaviour is wanted (10 or more a code): --examples FILE.csv"]
     labelled = load_examples(_there(path))
-    rare = usable_labels(labelled)[1]
-    missing = (
-        [f"a second example for: {', '.join(rare)} (one example cannot be both learned and tested)"] if rare else []
-    )
-    return [f"examples: {len(labelled)} in {len({e.label for e in labelled})} codes"], missing
+    refuse_lone_labels(path)
+    return [f"examples: {len(labelled)} in {len({e.label for e in labelled})} codes"], []
 
 
 def _there(path: Path) -> Path:

@@ -172,8 +172,13 @@ def load_codebook(path: Path, examples: list[Example]) -> list[Code]:
     return codes
 
 
-def usable_labels(examples: list[Example], least: int = 2) -> tuple[list[Example], dict[str, int]]:
-    """Examples whose label occurs at least `least` times, and the labels left out with their counts."""
-    counts = Counter(e.label for e in examples)
-    rare = {label: n for label, n in sorted(counts.items()) if n < least}
-    return [e for e in examples if e.label not in rare], rare
+def refuse_lone_labels(path: Path) -> None:
+    """Raise ValueError naming file, line and fix when a label stands on one row only: it cannot be learned and tested."""
+    rows = read_rows(path, EXAMPLE_COLUMNS)
+    counts = Counter(row["label"] for _, row in rows)
+    for line, row in rows:
+        if counts[row["label"]] == 1:
+            raise ValueError(
+                f"{path.name} line {line}: label '{row['label']}' stands on this row only; add a second text with it, "
+                f"correct the label, or delete the row."
+            )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fakes import CODEBOOK, EXAMPLES, QUESTIONS
 
-from playbook.items import Example, load_codebook, load_examples, load_questions, read_rows, usable_labels
+from playbook.items import Example, load_codebook, load_examples, load_questions, read_rows, refuse_lone_labels
 
 HEAD = "id,question,expected_answer,must_contain,source,answerable\n"
 
@@ -146,7 +146,8 @@ def test_a_code_that_stands_twice_in_the_code_book_is_refused(tmp_path: Path) ->
         load_codebook(path, [])
 
 
-def test_labels_with_one_example_are_left_out_and_counted() -> None:
-    examples = [Example(id=i, text=i, label=label) for i, label in (("1", "A"), ("2", "B"), ("3", "A"), ("4", "C"))]
-    kept, rare = usable_labels(examples)
-    assert ([e.id for e in kept], rare) == (["1", "3"], {"B": 1, "C": 1})
+def test_a_label_that_stands_on_one_row_is_refused_with_its_line(tmp_path: Path) -> None:
+    lone = csv(tmp_path, "text,label\none,A\ntwo,B\nthree,A\n", "e.csv")
+    with pytest.raises(ValueError, match="e.csv line 3: label 'B' stands on this row only; add a second text"):
+        refuse_lone_labels(lone)
+    refuse_lone_labels(csv(tmp_path, "text,label\none,A\nthree,A\n", "fine.csv"))

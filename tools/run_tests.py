@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 NBVAL = [
     "--nbval-current-env",
-    "--nbval-cell-timeout=300",
+    "--nbval-cell-timeout=900",
     "--nbval-kernel-startup-timeout=120",
     "-p",
     "no:cacheprovider",
