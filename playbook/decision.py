@@ -64,7 +64,7 @@ def decide(
         why=(*know_why, *act_why),
         sure=" ".join((*know_sure, *act_sure)),
         cost=cost[:1].upper() + cost[1:] or "The client's volumes and rates are missing (economics.yaml).",
-        would_change=_changes(plan, measured, economics, gate),
+        would_change=_changes(economics, gate),
         expires=(as_of + timedelta(days=VALID_DAYS)).isoformat(),
         looks=max(measured.looks, lora.looks if lora else 0),
         diagnoses={v.use_case: _confirmed(v, measured, lora, knowledge, behaviour) for v in diagnosis.verdicts},
@@ -145,9 +145,7 @@ def _behaviour(
     return f"{verb} for the codes: {use}.", why, sure
 
 
-def _changes(
-    plan: PlanResult, measured: MeasurementResult, economics: EconomicsResult, gate: GateResult
-) -> tuple[str, ...]:
+def _changes(economics: EconomicsResult, gate: GateResult) -> tuple[str, ...]:
     flips = [f.reading for f in economics.flip_points][:4]
     settle = [gate.gate.would_settle] if gate.gate.would_settle else []
     return (*flips, *settle)

@@ -151,20 +151,6 @@ def curve_chart(points: Sequence[CurvePoint]) -> Figure:
         return figure
 
 
-def loss_chart(losses: Sequence[float]) -> Figure:
-    """Training loss by pass over the examples."""
-    with plt.rc_context(FONT):
-        figure, axis = plt.subplots(figsize=(8, 3.2), layout="constrained")
-        axis.plot(range(1, len(losses) + 1), losses, "o-", color=PALETTE[1], lw=2.2)
-        axis.set(
-            xlabel="pass over the examples",
-            ylabel="training loss",
-            ylim=(0, None),
-            title="The loss always falls; that proves nothing",
-        )
-        return figure
-
-
 def figure_uri(figure: Figure) -> str:
     """A chart as a PNG data URI for the report (150 dpi), closed afterwards so that a notebook does not show it again."""
     buffer = io.BytesIO()
