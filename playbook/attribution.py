@@ -11,17 +11,16 @@ from collections.abc import Sequence
 from typing import Literal
 
 from langchain_core.documents import Document
-from pydantic import BaseModel, ConfigDict
 
 from playbook.answering import Answer, Answerer
 from playbook.arms import Output
+from playbook.checked import Frozen
 from playbook.chunking import embedding_text
 from playbook.evaluation import Proportion, contains, proportion
 from playbook.items import Question
 from playbook.retrieval import Hit
 
 Cause = Literal["corpus gap", "retrieval", "reading", "behaviour", "refusal"]
-CAUSES: tuple[Cause, ...] = ("corpus gap", "retrieval", "reading", "behaviour", "refusal")
 FIX = {
     "corpus gap": "The documents do not hold the answer: add or correct a document.",
     "retrieval": "The right passage was not among those given: wording, synonyms, chunking, search weight.",
@@ -29,12 +28,12 @@ FIX = {
     "behaviour": "Right material, unusable result: instructions, examples, a constraint, then a classifier or an adapter.",
     "refusal": "It answered where it should refuse, or refused what it had right: recalibrate on more questions.",
 }
+CAUSES = tuple(FIX)
 
 
-class Failure(BaseModel):
+class Failure(Frozen):
     """One failed item: its cause, what was asked, given and missing, and which interventions recovered it."""
 
-    model_config = ConfigDict(frozen=True)
     item: str
     cause: Cause
     asked: str
@@ -43,10 +42,9 @@ class Failure(BaseModel):
     recovered_by: tuple[str, ...]
 
 
-class CauseMix(BaseModel):
+class CauseMix(Frozen):
     """How many failures each cause explains, with the interval of its share."""
 
-    model_config = ConfigDict(frozen=True)
     failures: int
     shares: dict[str, Proportion]
 
@@ -57,15 +55,11 @@ def why_wrong(question: Question, answer: Answer, answerer: Answerer, sections: 
     Order of interventions: is it in the documents at all; was the answer there but held back; was the right passage
     given; does the reader get it right from the oracle passage alone.
     """
-    passages = list(answerer.retriever.store.documents.values())
-    oracle = [
-        p
-        for p in passages
-        if p.metadata["source"] == question.source and contains(embedding_text(p), question.must_contain)
-    ]
-    given = answerer.retriever.store.get_by_ids(answer.passage_ids)
-    from_oracle = _reads(answerer, question, oracle)
-    from_given = contains(" ".join(embedding_text(p) for p in given), question.must_contain)
+    store = answerer.retriever.store
+    source = [p for p in store.documents.values() if p.metadata["source"] == question.source]
+    oracle = [p for p in source if contains(embedding_text(p), question.must_contain)]
+    given = " ".join(embedding_text(p) for p in store.get_by_ids(answer.passage_ids))
+    from_oracle, from_given = _reads(answerer, question, oracle), contains(given, question.must_contain)
     held_back = answer.refused and contains(answer.draft, question.must_contain)
     tried = {"oracle passage": from_oracle, "retrieved passages hold it": from_given, "no refusal": held_back}
     in_source = " ".join(s.page_content for s in sections if s.metadata["source"] == question.source)
@@ -77,15 +71,9 @@ def why_wrong(question: Question, answer: Answer, answerer: Answerer, sections: 
         cause = "refusal"
     else:
         cause = "reading" if from_given else "retrieval"
-    shown = answer.text or f"(refused) {answer.draft}"
-    return Failure(
-        item=question.id,
-        cause=cause,
-        asked=question.question,
-        given=shown,
-        wanted=question.expected_answer or "a refusal",
-        recovered_by=tuple(name for name, worked in tried.items() if worked),
-    )
+    wanted, recovered = question.expected_answer or "a refusal", tuple(name for name, worked in tried.items() if worked)
+    shown = {"asked": question.question, "given": answer.text or f"(refused) {answer.draft}", "wanted": wanted}
+    return Failure(item=question.id, cause=cause, recovered_by=recovered, **shown)
 
 
 def _reads(answerer: Answerer, question: Question, passages: Sequence[Document]) -> bool:
@@ -110,16 +98,8 @@ def why_miscoded(outputs: Sequence[Output], texts: dict[str, str], arm: str) -> 
         if row.arm == arm and not row.correct:
             recovered = tuple(a for a in arms if a != arm and right[row.item, a])
             cause: Cause = "reading" if any(a in recovered for a in cheap) else "behaviour"
-            failures.append(
-                Failure(
-                    item=row.item,
-                    cause=cause,
-                    asked=texts[row.item],
-                    given=row.output,
-                    wanted=row.expected,
-                    recovered_by=recovered,
-                )
-            )
+            shown = {"asked": texts[row.item], "given": row.output, "wanted": row.expected}
+            failures.append(Failure(item=row.item, cause=cause, recovered_by=recovered, **shown))
     return failures
 
 

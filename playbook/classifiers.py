@@ -119,9 +119,7 @@ def fit_probe(vectors: np.ndarray, labels: Sequence[str]) -> Probe:
     from sklearn.linear_model import LogisticRegression
 
     if len(set(labels)) < 2:
-        raise ValueError(
-            f"all {len(labels)} examples carry label '{labels[0] if labels else ''}': two labels are needed."
-        )
+        raise ValueError(f"all {len(labels)} examples carry label '{''.join(labels[:1])}': two labels are needed.")
     return Probe(LogisticRegression(C=10.0, max_iter=2000).fit(vectors, list(labels)))
 
 
@@ -140,11 +138,13 @@ def cross_validated(vectors: np.ndarray, labels: Sequence[str], folds: int, seed
 def fit_yes_no(features: np.ndarray, right: Sequence[bool]) -> tuple[list[float], float]:
     """Weights and intercept of a balanced logistic regression on standardised features, shape (n, features).
 
+    Strongly regularised (C = 0.03): with a hundred questions, features that say much the same would else get opposite signs.
+
     Raises ValueError when only one outcome occurs.
     """
     from sklearn.linear_model import LogisticRegression
 
     if len(set(right)) < 2:
         raise ValueError(f"all {len(right)} calibration cases have the same outcome: nothing can be learned from them.")
-    model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=1000).fit(features, list(right))
+    model = LogisticRegression(C=0.03, class_weight="balanced", max_iter=1000).fit(features, list(right))
     return [float(w) for w in model.coef_[0]], float(model.intercept_[0])

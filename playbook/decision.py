@@ -1,14 +1,16 @@
 """From the artifacts to a decision: what to do, why, how sure, what it costs, what would change it.
 
-Pure. Applies written rules to results; computes no score itself and writes no file. An overridden gate is treated
-here as if it had stayed closed.
+Pure. Applies written rules to results; its sentences and limits are in tables/decision.yaml. Computes no score itself
+and writes no file. An overridden gate is treated here as if it had stayed closed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import Any
 
+from playbook.checked import TABLES, read_yaml
 from playbook.diagnosis import DiagnosisResult, Verdict
 from playbook.economics import EconomicsResult
 from playbook.evaluation import PairedTest, brier
@@ -23,14 +25,10 @@ from playbook.results import (
     TrainingDataResult,
 )
 
-USEFUL = 0.5  # an arm must be right more often than not, with the lower end of its interval, to be put to work
-VALID_DAYS = 105  # 3.5 months: the middle of the 3 to 4 months between base releases (S1)
-STATEMENTS = {
-    "rag_answers": "The document search answers at least 60 % of the test questions rightly",
-    "refuses": "It refuses at least 80 % of the questions our documents cannot answer",
-    "cheap_codes": "Definitions and examples alone code at least 60 % of the test tickets rightly",
-    "adapter_wins": "A trained adapter is provably better than the cheap classifier",
-}
+_TABLE = read_yaml(TABLES / "decision.yaml")
+STATEMENTS: dict[str, str] = _TABLE["statements"]
+LIMITS: dict[str, float] = _TABLE["limits"]
+Reasoned = tuple[str, list[str], list[str]]  # the decision's sentence, why, and how sure
 
 
 def decide(
@@ -48,28 +46,27 @@ def decide(
 ) -> DecisionResult:
     """Apply the written rules to one client's artifacts; every sentence names the figures it rests on."""
     know, know_why, know_sure = _knowledge(plan, measured)
-    act, act_why, act_sure = _behaviour(plan, measured, gate, audit, lora)
-    parts = [part for part in (know, act) if part]
-    decision = " ".join(parts) or "Nothing could be measured yet: collect questions and examples first, then decide."
-    total = {(o.use_case, o.option): o for o in economics.options}
-    chosen = [o for key in ((knowledge, "rag"), (behaviour, "cheap_classifier")) if (o := total.get(key))]
-    dear = total.get((behaviour, "lora"))
-    cost = "; ".join(
-        f"{o.use_case.replace('_', ' ')} by {o.option.replace('_', ' ')}: {o.total:,.0f} {economics.currency} in {o.months} months"
-        for o in [*chosen, *([dear] if dear else [])]
-    )
+    act, act_why, act_sure = _behaviour(measured, gate, audit, lora)
+    decision = " ".join(filter(None, (know, act))) or _say("nothing")
+    options = {(o.use_case, o.option): o for o in economics.options}
+    named = ((knowledge, "rag"), (behaviour, "cheap_classifier"), (behaviour, "lora"))
+    cost = "; ".join(_say("cost", o=options[key], money=economics.currency) for key in named if key in options)
     return DecisionResult(
         headline=decision,
         decision=decision,
         why=(*know_why, *act_why),
         sure=" ".join((*know_sure, *act_sure)),
-        cost=cost[:1].upper() + cost[1:] or "The client's volumes and rates are missing (economics.yaml).",
-        would_change=_changes(economics, gate),
-        expires=(as_of + timedelta(days=VALID_DAYS)).isoformat(),
+        cost=(cost[:1].upper() + cost[1:]).replace("_", " ") or _say("no_cost"),
+        would_change=(*(f.reading for f in economics.flip_points[:4]), *filter(None, [gate.gate.would_settle])),
+        expires=(as_of + timedelta(days=LIMITS["valid_days"])).isoformat(),
         looks=max(measured.looks, lora.looks if lora else 0),
         diagnoses={v.use_case: _confirmed(v, measured, lora, knowledge, behaviour) for v in diagnosis.verdicts},
         brier=score_predictions(room, measured, lora),
     )
+
+
+def _say(sentence: str, **known: Any) -> str:
+    return _TABLE["sentences"][sentence].format(**known)
 
 
 def _arm(scores: Sequence[ArmScore], name: str) -> ArmScore | None:
@@ -80,93 +77,63 @@ def _proved(tests: Sequence[PairedTest], first: str, second: str) -> bool:
     return any(t.first == first and t.second == second and t.verdict == f"{first} is better" for t in tests)
 
 
-def _knowledge(plan: PlanResult, measured: MeasurementResult) -> tuple[str, list[str], list[str]]:
-    least = int(plan.plan.thresholds["least_questions"])
-    if not measured.knowledge:
-        return "", ["No frozen questions: nothing could be said about answering from documents."], []
-    best = _arm(measured.knowledge, "hybrid")
-    why = [
-        f"Questions from documents: the hybrid search was right on {best.right}.",
-        f"It refused {measured.refused_rightly} of {measured.unanswerable} questions the documents cannot answer, and wrongly "
-        f"refused {measured.refused_wrongly} of {measured.answerable} they can.",
-    ]
+def _search_wins(measured: MeasurementResult) -> bool:
+    return _proved(measured.knowledge_tests, "hybrid", "first_sentences")
+
+
+def _adapter_wins(lora: LoraResult | None) -> bool:
+    return lora is not None and _proved(lora.tests, "lora_adapter", "linear_probe")
+
+
+def _useful(arm: ArmScore) -> bool:
+    return arm.right.low >= LIMITS["useful"]
+
+
+def _knowledge(plan: PlanResult, measured: MeasurementResult) -> Reasoned:
+    best, least = _arm(measured.knowledge, "hybrid"), plan.plan.thresholds["least_questions"]
+    if best is None:
+        return "", [_say("no_questions")], []
+    why = [_say("search", best=best), _say("refusals", m=measured)]
     if measured.answerable < least:
-        return (
-            f"Answers from documents: too early to say; {measured.answerable} answerable test questions, {least} are needed.",
-            why,
-            [f"With {measured.answerable} questions no verdict on answering is possible."],
-        )
-    proved = _proved(measured.knowledge_tests, "hybrid", "first_sentences")
-    sure = [
-        "That the search beats the plain baseline is proved (exact paired test)."
-        if proved
-        else "That the search beats the plain baseline is not proved on these questions."
-    ]
-    if proved and best.right.low >= USEFUL:
-        return (
-            "Answer from your documents with retrieval (RAG), with citations and refusal; do not train for this.",
-            why,
-            sure,
-        )
-    return "Pilot retrieval (RAG) on your documents before promising anything; do not train for facts.", why, sure
+        return _say("early", m=measured, least=least), why, [_say("early_sure", m=measured)]
+    proved = _search_wins(measured)
+    sure = _say("search_proved" if proved else "search_unproved")
+    return _say("answer" if proved and _useful(best) else "pilot"), why, [sure]
 
 
 def _behaviour(
-    plan: PlanResult, measured: MeasurementResult, gate: GateResult, audit: TrainingDataResult, lora: LoraResult | None
-) -> tuple[str, list[str], list[str]]:
+    measured: MeasurementResult, gate: GateResult, audit: TrainingDataResult, lora: LoraResult | None
+) -> Reasoned:
     if not measured.behaviour:
-        return "", ["No labelled examples: nothing could be said about the behaviour."], []
+        return "", [_say("no_examples")], []
     best = max(measured.behaviour, key=lambda s: s.right.share)
-    name = best.arm.replace("_", " ")
-    why = [f"Coding texts: the best arm without training a model was {name}, right on {best.right}."]
-    sure = []
-    wins = lora is not None and _proved(lora.tests, "lora_adapter", "linear_probe")
+    arm, wins = best.arm.replace("_", " "), _adapter_wins(lora)
+    why, sure = [_say("codes", arm=arm, best=best)], []
     if lora is not None:
         adapter = _arm(lora.scores, "lora_adapter")
-        why.append(f"The trained adapter was right on {adapter.right}.")
-        sure.append(
-            "The adapter is provably better than the cheap classifier."
-            if wins
-            else "No advantage of the adapter over the cheap classifier is proved."
-        )
-    why += [f"Gate on preparing training data: {gate.gate.sentence}", f"Gate on training: {audit.gate.sentence}"]
+        why.append(_say("adapter", adapter=adapter))
+        sure.append(_say("adapter_proved" if wins else "adapter_unproved"))
+    why += [_say("data_gate", gate=gate.gate), _say("training_gate", gate=audit.gate)]
+    decision = "train" if wins else "unproved"
     if gate.gate.state == "closed" or audit.gate.state in ("closed", "overridden"):
-        verb = "Do not fine-tune now"
+        decision = "closed"
     elif wins:
-        verb, name, best = "Fine-tune a small adapter", "adapter", adapter
-    else:
-        verb = "Do not fine-tune"
-    useful = best.right.low >= USEFUL
-    use = (
-        f"use the {name} as a suggestion a person confirms"
-        if useful
-        else "let people keep the codes and collect examples"
-    )
-    return f"{verb} for the codes: {use}.", why, sure
-
-
-def _changes(economics: EconomicsResult, gate: GateResult) -> tuple[str, ...]:
-    flips = [f.reading for f in economics.flip_points][:4]
-    settle = [gate.gate.would_settle] if gate.gate.would_settle else []
-    return (*flips, *settle)
+        arm, best = "adapter", adapter
+    return _say(decision, use=_say("suggest" if _useful(best) else "collect", arm=arm)), why, sure
 
 
 def _confirmed(
     verdict: Verdict, measured: MeasurementResult, lora: LoraResult | None, knowledge: str, behaviour: str
 ) -> str:
-    if verdict.use_case == knowledge and measured.knowledge and verdict.outcome == "rag":
-        if not _proved(measured.knowledge_tests, "hybrid", "first_sentences"):
+    """What the measurements say about one verdict of the rules."""
+    search = _arm(measured.knowledge, "hybrid")
+    if verdict.use_case == knowledge and search and verdict.outcome == "rag":
+        if not _search_wins(measured):
             return "not yet proved"
-        return (
-            "confirmed"
-            if _arm(measured.knowledge, "hybrid").right.low >= USEFUL
-            else "direction confirmed, not good enough yet"
-        )
-    if verdict.use_case == behaviour and measured.behaviour:
-        wins = lora is not None and _proved(lora.tests, "lora_adapter", "linear_probe")
-        training = verdict.outcome in ("lora", "smaller_tuned_model")
-        if lora is None or not (wins or training or verdict.outcome == "cheap_classifier"):
-            return "untested"
+        return "confirmed" if _useful(search) else "direction confirmed, not good enough yet"
+    training, wins = verdict.outcome in ("lora", "smaller_tuned_model"), _adapter_wins(lora)
+    told = wins or training or verdict.outcome == "cheap_classifier"
+    if verdict.use_case == behaviour and measured.behaviour and lora is not None and told:
         return "confirmed" if training == wins else "overturned"
     return "untested"
 
@@ -177,13 +144,13 @@ def score_predictions(room: RoomResult, measured: MeasurementResult, lora: LoraR
     cheap = [s.right.share for s in measured.behaviour if s.arm in ("definition", "nearest_examples")]
     happened: dict[str, bool] = {}
     if hybrid:
-        happened["rag_answers"] = hybrid.right.share >= 0.6
+        happened["rag_answers"] = hybrid.right.share >= LIMITS["rag_answers"]
     if measured.unanswerable:
-        happened["refuses"] = measured.refused_rightly >= 0.8 * measured.unanswerable
+        happened["refuses"] = measured.refused_rightly >= LIMITS["refuses"] * measured.unanswerable
     if cheap:
-        happened["cheap_codes"] = max(cheap) >= 0.6
+        happened["cheap_codes"] = max(cheap) >= LIMITS["cheap_codes"]
     if lora:
-        happened["adapter_wins"] = _proved(lora.tests, "lora_adapter", "linear_probe")
+        happened["adapter_wins"] = _adapter_wins(lora)
     scores = {}
     for who in dict.fromkeys(p.who for p in room.predictions):
         mine = [p for p in room.predictions if p.who == who and p.statement in happened]

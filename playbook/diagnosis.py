@@ -13,10 +13,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-TABLES = Path(__file__).parent / "tables"
+from playbook.checked import TABLES, Frozen, build, place, read_yaml
+
 HYBRID, STOP = "hybrid", "do_not_build"  # the two outcomes that mean something to the code, not only to the reader
 OPERATORS = {
     "is": operator.eq,
@@ -26,14 +26,7 @@ OPERATORS = {
     "at_most": operator.le,
     "less_than": operator.lt,
 }
-LINES = "__lines__"
 Answer = bool | int | float | str | None
-
-
-class Frozen(BaseModel):
-    """Base of all models here: read-only, and a field nobody knows is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Question(Frozen):
@@ -52,29 +45,29 @@ class Question(Frozen):
     high: float = 0
     step: float = 1
 
+    @property
+    def options(self) -> tuple[bool | str, ...]:
+        """The answers to choose from; none for a number."""
+        return (True, False) if self.type == "yes_no" else self.choices
+
     def problem(self, answer: Answer) -> str:
         """What is wrong with an answer and how to fix it, or '' when it is fine (None means unknown: fine)."""
-        if answer is None:
+        words = isinstance(answer, bool | str)
+        if answer is None or (words and answer in self.options):
             return ""
-        if self.type == "yes_no":
-            return "" if isinstance(answer, bool) else f"{answer!r} is not yes or no; write yes, no or null"
-        if self.type == "choice":
-            known = ", ".join(self.choices)
-            return "" if answer in self.choices else f"{answer!r} is not a choice; use one of {known}"
-        if isinstance(answer, bool) or not isinstance(answer, int | float):
+        if self.options:
+            return f"{answer!r} is not a choice; use one of {', '.join(self.choices) or 'yes, no'}, or null for unknown"
+        if words:
             return f"{answer!r} is not a number; give {self.unit} as a number or null"
         fits = self.low <= answer <= self.high
         return "" if fits else f"{answer} is out of range; give {self.low:,.0f} to {self.high:,.0f} {self.unit}"
 
     def show(self, answer: Answer) -> str:
         """An answer in plain words, with its unit."""
-        if answer is None:
-            return "unknown"
-        if isinstance(answer, bool):
-            return "yes" if answer else "no"
-        if isinstance(answer, str):
-            return answer.replace("_", " ")
-        return f"{answer:,}".removesuffix(".0") + f" {self.unit}"
+        if isinstance(answer, bool | None):
+            return {True: "yes", False: "no", None: "unknown"}[answer]
+        number = isinstance(answer, int | float)
+        return f"{answer:,}".removesuffix(".0") + f" {self.unit}" if number else answer.replace("_", " ")
 
 
 class Test(Frozen):
@@ -96,6 +89,11 @@ class Condition(Frozen):
 
     all: tuple[Test, ...] = ()
     any: tuple[Test, ...] = ()
+
+    @property
+    def tests(self) -> tuple[Test, ...]:
+        """Every line of the condition."""
+        return self.all + self.any
 
     def holds(self, answers: dict[str, Answer]) -> bool:
         """Whether the answers fulfil the condition."""
@@ -132,11 +130,10 @@ class Outcome(Frozen):
     steps: tuple[str, ...]
 
 
-class Contradiction(Frozen):
+class Contradiction(Condition):
     """Answers that cannot all be true, and what to ask the client."""
 
     id: str
-    all: tuple[Test, ...] = Field(min_length=1)
     fix: str
 
 
@@ -154,7 +151,7 @@ class RuleTable(Frozen):
     as_of: date
     strength_means: str
     strength_words: dict[str, float]
-    questions: tuple[Question, ...]
+    questions: tuple[Question, ...] = Field(min_length=1)
     contradictions: tuple[Contradiction, ...]
     steps: dict[str, str]
     outcomes: tuple[Outcome, ...]
@@ -166,7 +163,7 @@ class RuleTable(Frozen):
         return _named(self.outcomes, outcome_id, "outcome")
 
 
-class UseCase(Frozen):
+class UseCase(Frozen, allow_inf_nan=True):
     """One thing the client wants; `answers` maps question ids to yes/no (bool), number, choice or None (unknown)."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -178,6 +175,10 @@ class UseCase(Frozen):
     def answered(self, **changes: Answer) -> UseCase:
         """A copy with some answers changed."""
         return self.model_copy(update={"answers": self.answers | changes})
+
+
+class _UseCases(Frozen):
+    use_cases: tuple[UseCase, ...] = Field(min_length=1)
 
 
 class FiredRule(Rule):
@@ -310,32 +311,28 @@ def check_answers(answers: dict[str, Answer], rules: RuleTable, where: str) -> N
         raise ValueError(f"{where}: {facts} cannot all be true. {clash.fix}")
 
 
-def load_rules(path: Path | None = None) -> RuleTable:
+def load_rules(path: Path = TABLES / "diagnosis.yaml") -> RuleTable:
     """Read the rule table (default: the one that ships); raises ValueError naming file, line, id and fix."""
-    path = path or TABLES / "diagnosis.yaml"
-    raw = _read(path)
-    models = {"questions": Question, "contradictions": Contradiction, "outcomes": Outcome, "splits": Split}
-    for section, model in models.items():
-        _entries(model, raw, path, section)
-    rules = _entries(Rule, raw, path, "rules")
-    table = _build(RuleTable, raw, str(path))
-    for rule, _, where in rules:
-        _check_rule(rule, table, where)
-    if unknown := {step for outcome in table.outcomes for step in outcome.steps} - table.steps.keys():
-        raise ValueError(f"{path}: outcomes: there is no step {sorted(unknown)}; add it under 'steps'.")
+    raw = read_yaml(path)
+    table = build(RuleTable, raw, str(path))
+    for number, rule in enumerate(table.rules):
+        _check_rule(rule, table, place(path, raw, "rules", number))
+    for number, outcome in enumerate(table.outcomes):
+        if unknown := set(outcome.steps) - table.steps.keys():
+            where = place(path, raw, "outcomes", number)
+            raise ValueError(f"{where}: there is no step {sorted(unknown)}; add it under 'steps'.")
     return table
 
 
 def load_use_cases(path: Path, rules: RuleTable | None = None) -> tuple[UseCase, ...]:
     """Read and check a client's use cases (a YAML list under `use_cases`); raises ValueError as load_rules does."""
-    rules = rules or load_rules()
-    built = _entries(UseCase, _read(path), path, "use_cases")
-    for case, entry, where in built:
-        lines = entry.get("answers", {}).get(LINES, {})
+    rules, raw = rules or load_rules(), read_yaml(path)
+    cases = build(_UseCases, raw, str(path)).use_cases
+    for number, case in enumerate(cases):
         for key, answer in case.answers.items():  # one by one, so that the message has the answer's own line
-            check_answers({key: answer}, rules, f"{path}, line {lines[key]}: use case '{case.id}'")
-        check_answers(case.answers, rules, where)
-    return tuple(case for case, _, _ in built)
+            check_answers({key: answer}, rules, place(path, raw, "use_cases", number, "answers", key))
+        check_answers(case.answers, rules, place(path, raw, "use_cases", number))
+    return cases
 
 
 def _rank(answers: dict[str, Answer], rules: RuleTable) -> tuple[list[str], dict[str, float], list[Rule]]:
@@ -369,7 +366,7 @@ def _missing(answers: dict[str, Answer], questions: Iterable[Question]) -> tuple
 
 
 def _contradiction(answers: dict[str, Answer], rules: RuleTable) -> Contradiction | None:
-    return next((c for c in rules.contradictions if all(t.holds(answers) for t in c.all)), None)
+    return next((c for c in rules.contradictions if c.holds(answers)), None)
 
 
 def _flips(answers: dict[str, Answer], rules: RuleTable, outcome: str) -> tuple[FlipPoint, ...]:
@@ -393,9 +390,8 @@ def _flips(answers: dict[str, Answer], rules: RuleTable, outcome: str) -> tuple[
 def _candidates(question: Question, rules: RuleTable, now: Answer) -> list[Answer]:
     """Other answers worth trying: all choices, or the numbers at and beside each threshold, nearest first."""
     if question.type != "number":
-        choices = (True, False) if question.type == "yes_no" else question.choices
-        return [c for c in choices if c not in (now, question.open)]
-    tests = [t for rule in rules.rules for t in rule.when.all + rule.when.any if t.question == question.id]
+        return [o for o in question.options if o not in (now, question.open)]
+    tests = [t for rule in rules.rules for t in rule.when.tests if t.question == question.id]
     near = {round(t.value + side * question.step, 6): side for side in (-1, 1, 0) for t in tests}
     tried = [n for n in near if question.low <= n <= question.high and n != now]
     return sorted(tried, key=lambda n: (abs(near[n] if now is None else n - now), n))
@@ -432,79 +428,11 @@ def _named(items: Iterable[Any], wanted: str, what: str, key: str = "id") -> Any
     return found[wanted]
 
 
-class _LineLoader(yaml.SafeLoader):
-    """Reads YAML, remembers the line of each key (under LINES) and refuses a key written twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            name, line = str(key.value), key.start_mark.line + 1
-            if name in lines:
-                raise ValueError(f"line {line}: '{name}' is there already in line {lines[name]}; keep one")
-            lines[name] = line
-        return super().construct_mapping(node, deep=True) | {LINES: lines}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A YAML file's top mapping with line numbers; raises ValueError naming file, line and fix."""
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _LineLoader)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); check the path.") from error
-    except (yaml.YAMLError, ValueError) as error:
-        words = " ".join(str(error).split())
-        raise ValueError(f"{path}: not a readable YAML file: {words}. Correct that line.") from error
-    sections = raw if isinstance(raw, dict) else {}
-    if not sections:
-        raise ValueError(f"{path}: nothing to read; add a named section such as 'use_cases:' at the top.")
-    return sections
-
-
-def _entries(model: type[Any], raw: dict[str, Any], path: Path, section: str) -> list[tuple[Any, dict[str, Any], str]]:
-    """Each entry as (model, raw entry, where it stands); raises ValueError for a missing or repeated id."""
-    entries = raw.get(section) if isinstance(raw.get(section), list) else []
-    if not entries:
-        raise ValueError(f"{path}: '{section}' must be a list with at least one entry; add one with '- id: ...'.")
-    built, seen = [], {}
-    for entry in entries:
-        if "id" not in (entry if isinstance(entry, dict) else {}):
-            raise ValueError(f"{path}: {section}: {entry!r:.60} has no id; begin it with '- id: some_name'.")
-        line, where = entry[LINES]["id"], f"{path}, line {entry[LINES]['id']}: {section} '{entry['id']}'"
-        if entry["id"] in seen:
-            raise ValueError(f"{where}: this id is used already in line {seen[entry['id']]}; rename one.")
-        seen[entry["id"]] = line
-        built.append((_build(model, entry, where), entry, where))
-    return built
-
-
-def _plain(value: Any) -> Any:
-    """The value without line numbers."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items() if key != LINES}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
-
-
-def _build(model: type[Any], raw: dict[str, Any], where: str) -> Any:
-    """A model from raw YAML; the first thing pydantic refuses becomes one sentence with the fix."""
-    try:
-        return model.model_validate(_plain(raw))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        fixes = {
-            "extra_forbidden": f"unknown field '{field}'; use only {', '.join(model.model_fields)}",
-            "missing": f"'{field}' is missing; add it",
-            "too_short": f"'{field}' is empty; give at least one",
-        }
-        fix = fixes.get(first["type"], f"'{field}' is {first['input']!r:.60}: {first['msg']}; correct it")
-        raise ValueError(f"{where}: {fix}.") from error
-
-
 def _check_rule(rule: Rule, table: RuleTable, where: str) -> None:
     """Raise ValueError when a rule names an unknown question or outcome, or compares with an impossible answer."""
     outcomes = [o.id for o in table.outcomes]
     if unknown := [o for o in (*rule.effects, *rule.excludes) if o not in outcomes]:
         raise ValueError(f"{where}: there is no outcome '{unknown[0]}'; use one of {', '.join(outcomes)}.")
-    for test in rule.when.all + rule.when.any:
+    for test in rule.when.tests:
         for value in test.value if isinstance(test.value, tuple) else (test.value,):
             check_answers({test.question: value}, table, where)

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from playbook.prices import ClientEconomics, Figure, Frozen, PriceBook, UseCaseInputs, positive, stale_lines
+from playbook.checked import Frozen
+from playbook.prices import ClientEconomics, Figure, PriceBook, UseCaseInputs, positive, stale_lines
 
 Fan = dict[str, np.ndarray]  # option -> (3, months): cumulated cost at the 10th, 50th, 90th percentile
 OPTIONS = ("do_nothing", "prompt_only", "rag", "cheap_classifier", "lora", "hybrid")
@@ -110,14 +111,11 @@ def break_even(
     Saving = tokens saved x calls x price (S1). `tuned_premium` is a share of the base price, paid on what remains of
     `prompt_tokens`; retraining and re-evaluation return every `cadence_months`. Raises ValueError.
     """
-    positive("tokens_saved", tokens_saved)
-    positive("calls_per_month", calls_per_month)
-    positive("price_per_million", price_per_million)
-    positive("upfront", upfront)
-    positive("tuned_premium", tuned_premium, zero=True)
-    positive("hosting_per_month", hosting_per_month, zero=True)
-    again = positive("retrain_cost", retrain_cost, zero=True)
-    again += positive("reevaluation_cost", reevaluation_cost, zero=True)
+    every, again = 1 if cadence_months is None else cadence_months, retrain_cost + reevaluation_cost
+    positive(tokens_saved=tokens_saved, calls_per_month=calls_per_month, price_per_million=price_per_million)
+    positive(upfront=upfront, cadence_months=every)
+    positive(True, tuned_premium=tuned_premium, hosting_per_month=hosting_per_month)
+    positive(True, retrain_cost=retrain_cost, reevaluation_cost=reevaluation_cost)
     if again and cadence_months is None:
         raise ValueError(f"{again:g} returns with every base model, cadence_months is None; give it, e.g. 3.5")
     if tuned_premium and prompt_tokens is None:
@@ -126,7 +124,6 @@ def break_even(
         raise ValueError(f"tokens_saved is {tokens_saved:g}; it must be below prompt_tokens ({prompt_tokens:g})")
     tokens = tokens_saved - tuned_premium * ((prompt_tokens or tokens_saved) - tokens_saved)
     saving = tokens * calls_per_month * price_per_million / 1e6
-    every = 1 if cadence_months is None else positive("cadence_months", cadence_months)
     maintenance = again / every + hosting_per_month
     net = saving - maintenance
     months = upfront / net if net > 0 else None
@@ -141,7 +138,8 @@ def payback_needs(months: float, **case: Any) -> PaybackNeeds:
     `case` holds the arguments of `break_even`; each answer changes one of them and keeps the others.
     """
     now = break_even(**case)
-    needed = now.upfront / _months(months) + now.maintenance_per_month
+    _check_months(months)
+    needed = now.upfront / months + now.maintenance_per_month
     calls, saving = case["calls_per_month"], now.saving_per_month
     prompt, premium = case.get("prompt_tokens"), case.get("tuned_premium", 0)
     effective = needed * 1e6 / (calls * case["price_per_million"])
@@ -160,20 +158,12 @@ def premium_limit(tokens_saved: float, prompt_tokens: float) -> float:
 
 def source_scenarios(book: PriceBook) -> dict[str, dict[str, float]]:
     """Arguments of `break_even`: the source's own case (S1), then with what its arithmetic leaves out."""
-    names = ("tokens_saved", "calls_per_month", "price_per_million")
-    training, rate = book.line("source.training").value, book.line("labeller_cost_per_hour").value
-    case = {n: book.line(f"source.{n}").value for n in names}
-    case |= {"cadence_months": book.line("base_release_months").value}
-    case |= {"upfront": book.line("source.labelling").value + training}
-    hours = book.line("source.labelling_weeks").value * book.line("hours_per_week").value
-    test, train = {"reevaluation_cost": book.line("source.reevaluation").value}, {"retrain_cost": training}
-    return {
-        "as the source counts": case,
-        "stay, but test again": {**case, **test},
-        "train again": {**case, **train},
-        "train and test again": {**case, **train, **test},
-        "labelling at its real cost": {**case, "upfront": hours * rate + training},
-    }
+
+    def worth(formula: str) -> float:
+        """The value of a sum of products of price lines."""
+        return sum(math.prod(book.line(i).value for i in term.split(" * ")) for term in formula.split(" + "))
+
+    return {name: {k: worth(formula) for k, formula in case.items()} for name, case in book.scenarios.items()}
 
 
 def client_case(inputs: UseCaseInputs) -> dict[str, float]:
@@ -203,7 +193,7 @@ def option_costs(inputs: UseCaseInputs, months: int, dedicated: bool = False) ->
     model, a changed document ...) are averages. Raises ValueError for a horizon out of range and for a zero that the
     price book does not explain.
     """
-    _months(months)
+    _check_months(months)
     return tuple(_option_cost(option, inputs, int(months), dedicated) for option in OPTIONS)
 
 
@@ -230,13 +220,15 @@ def points_needed(dear: OptionCost, cheap: OptionCost, inputs: UseCaseInputs) ->
 def flip_volume(first: OptionCost, second: OptionCost, items_per_month: float) -> float | None:
     """Items a month at which two options cost the same; None if one of them is cheaper at every volume."""
     slope = (first.per_item - second.per_item) * first.months
-    gap = second.total - first.total + slope * positive("items_per_month", items_per_month)
+    positive(items_per_month=items_per_month)
+    gap = second.total - first.total + slope * items_per_month
     return gap / slope if slope and gap / slope > 0 else None
 
 
 def rebuild_cost(first: OptionCost, then: OptionCost, after_months: float) -> float:
     """Total if one option is built, dropped after `after_months`, and the other takes over (S3's detour)."""
-    rest = max(first.months - _months(after_months), 0)
+    _check_months(after_months)
+    rest = max(first.months - after_months, 0)
     return first.once + first.monthly * after_months + then.once + then.monthly * rest
 
 
@@ -388,7 +380,7 @@ def _events(option: str, inputs: UseCaseInputs) -> dict[str, tuple[str, float, f
 def _futures(inputs: UseCaseInputs, months: int, paths: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """What happens, the same for all options; events and `price` are (paths, months), `overrun` is (paths, 1)."""
     shape = (paths, months)
-    low, high = inputs.range("base_release_months")
+    low, high = inputs.figure("base_release_months").range
     gaps = rng.uniform(low, high, (paths, math.ceil(months / low) + 1))
     gaps[:, 0] *= rng.uniform(0, 1, paths)  # nobody knows how long ago the last release was
     when = np.cumsum(gaps, axis=1).astype(int)
@@ -396,8 +388,8 @@ def _futures(inputs: UseCaseInputs, months: int, paths: int, rng: np.random.Gene
     path, number = np.nonzero(when < months)
     np.add.at(releases, (path, when[path, number]), 1)
     documents = rng.poisson(inputs.get("documents_changed"), shape)
-    left, most = inputs.range("price_left_after_year")
-    (least, worst), usual = inputs.range("overrun"), inputs.get("overrun")
+    left, most = inputs.figure("price_left_after_year").range
+    (least, worst), usual = inputs.figure("overrun").range, inputs.get("overrun")
     aged = documents > 0 if inputs.need == "knowledge" else np.zeros(shape)
     return {
         "releases": releases,
@@ -447,15 +439,13 @@ def _first_choice(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> OptionC
 
 
 def _headline(inputs: UseCaseInputs, case: BreakEven, costs: Sequence[OptionCost]) -> str:
-    """One sentence for one use case: the first choice's cost, and what training would have to earn."""
-    first, lora = _first_choice(inputs, costs), next(c for c in costs if c.option == "lora")
-    money, points = inputs.book.currency, points_needed(lora, first, inputs)
-    pays = "never pays back" if case.months is None else f"pays back in {case.months:.1f} months"
-    more = f"get {points:.1f} items in 100 more right" if points > 0 else "be as good"
-    return (
-        f"{inputs.name}: {first.option} costs {first.first_year:,.0f} {money} in the first year; training saves "
-        f"{case.saving_per_month:,.2f} {money} of tokens a month, {pays} that way, and would have to {more}."
-    )
+    """One sentence for one use case: the first choice's cost, and what training would have to earn (words: table's)."""
+    words, first = inputs.book.headline, _first_choice(inputs, costs)
+    points = points_needed(next(c for c in costs if c.option == "lora"), first, inputs)
+    pays = words["never"] if case.months is None else words["pays"].format(months=case.months)
+    earn = words["more" if points > 0 else "equal"].format(points=points)
+    known = {"use_case": inputs.name, "money": inputs.book.currency, "saving": case.saving_per_month}
+    return words["sentence"].format(first=first.option, year=first.first_year, pays=pays, earn=earn, **known)
 
 
 def _monthly_chance(yearly: float) -> float:
@@ -463,8 +453,7 @@ def _monthly_chance(yearly: float) -> float:
     return 1 - (1 - min(yearly, 1)) ** (1 / 12)
 
 
-def _months(months: float) -> float:
-    """A horizon from 1 to 120 months; raises ValueError."""
-    if not 1 <= positive("months", months) <= 120:
+def _check_months(months: float) -> None:
+    """Raise ValueError unless a horizon is from 1 to 120 months."""
+    if not 1 <= months <= 120:
         raise ValueError(f"months is {months:g}; give a number from 1 to 120")
-    return months

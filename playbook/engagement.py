@@ -6,6 +6,7 @@ question or a gate is: callers hand it pydantic models and get them back.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -18,12 +19,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+from pydantic import BaseModel, Field, RootModel, ValidationError
+
+from playbook.checked import Frozen, Model, load
 
 SAMPLE = "sample"
+SAMPLE_FOLDER = "sample_client"
+NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,39}"
 SCHEMA_VERSION = 1
 ROUTE = {
     "00_room": "00_start_here",
@@ -38,7 +43,6 @@ ROUTE = {
     "08_lora": "08_lora_run",
     "09_decision": "09_decide",
 }
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class EngagementError(ValueError):
@@ -49,10 +53,9 @@ class MissingArtifact(EngagementError):
     """An earlier notebook has not been run yet; the message names it."""
 
 
-class Settings(BaseModel):
+class Settings(Frozen):
     """What is fixed for one engagement: its name, its date, its currency, its seed, its profile."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     title: str = Field(min_length=1)
     as_of: date
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
@@ -61,13 +64,13 @@ class Settings(BaseModel):
     knowledge_use_case: str = "answers"
     behaviour_use_case: str = "ticket_codes"
     participants: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ("everyone",)
     adapter_override: dict[str, str] | None = None
 
 
-class Artifact(BaseModel):
+class Artifact(Frozen):
     """One notebook's hand-over: `result` is compared in tests, `run` (time, host, versions) never is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     schema_version: int
     artifact: str
     client: str
@@ -75,6 +78,15 @@ class Artifact(BaseModel):
     inputs: dict[str, str]
     result: dict[str, Any]
     run: dict[str, Any]
+
+
+def _below(base: str, name: str, says: str) -> property:
+    """A property of Engagement: the path `name` below its folder `base`."""
+
+    def path(client: Engagement) -> Path:
+        return getattr(client, base) / name
+
+    return property(path, doc=says)
 
 
 @dataclass(frozen=True)
@@ -91,65 +103,20 @@ class Engagement:
         """Whether this is the sample client, for which the committed sample run fills in."""
         return self.name == SAMPLE
 
-    @property
-    def documents(self) -> Path:
-        """Folder of the client's documents."""
-        return self.inputs / "documents"
-
-    @property
-    def questions(self) -> Path:
-        """CSV of frozen questions."""
-        return self.inputs / "questions.csv"
-
-    @property
-    def examples(self) -> Path:
-        """CSV of labelled texts."""
-        return self.inputs / "examples.csv"
-
-    @property
-    def codebook(self) -> Path:
-        """CSV of codes with label and definition."""
-        return self.inputs / "codebook.csv"
-
-    @property
-    def use_cases(self) -> Path:
-        """YAML of use cases for the diagnosis."""
-        return self.inputs / "use_cases.yaml"
-
-    @property
-    def economics(self) -> Path:
-        """YAML of the client's own volumes, costs and budget."""
-        return self.inputs / "economics.yaml"
-
-    @property
-    def predictions(self) -> Path:
-        """YAML of what the participants expect, written before anything is measured."""
-        return self.inputs / "predictions.yaml"
-
-    @property
-    def forms(self) -> Path:
-        """Folder of answers saved from widgets."""
-        return self.work / "forms"
-
-    @property
-    def artifacts(self) -> Path:
-        """Folder of the JSON artifacts."""
-        return self.work / "artifacts"
-
-    @property
-    def index(self) -> Path:
-        """Folder of the search index."""
-        return self.work / "index"
-
-    @property
-    def adapters(self) -> Path:
-        """Folder of trained adapters."""
-        return self.work / "adapters"
-
-    @property
-    def report(self) -> Path:
-        """The decision record as one HTML file."""
-        return self.work / "report" / "decision_record.html"
+    documents = _below("inputs", "documents", "Folder of the client's documents.")
+    audiences = _below("inputs", "documents.yaml", "YAML of who may see which document, and which replaces which.")
+    questions = _below("inputs", "questions.csv", "CSV of frozen questions.")
+    examples = _below("inputs", "examples.csv", "CSV of labelled texts.")
+    codebook = _below("inputs", "codebook.csv", "CSV of codes with label and definition.")
+    use_cases = _below("inputs", "use_cases.yaml", "YAML of use cases for the diagnosis.")
+    economics = _below("inputs", "economics.yaml", "YAML of the client's own volumes, costs and budget.")
+    predictions = _below("inputs", "predictions.yaml", "YAML of what the participants expect, before measuring.")
+    forms = _below("work", "forms", "Folder of answers saved from widgets.")
+    artifacts = _below("work", "artifacts", "Folder of the JSON artifacts.")
+    index = _below("work", "index", "Folder of the search index.")
+    query_log = _below("work", "log/queries.jsonl", "What was asked and decided, as hashes and ids.")
+    adapters = _below("work", "adapters", "Folder of trained adapters.")
+    report = _below("work", "report/decision_record.html", "The decision record as one HTML file.")
 
     def has(self, path: Path) -> bool:
         """Whether an input is there: a non-empty file, or a folder with at least one file."""
@@ -162,16 +129,11 @@ class Engagement:
 
         Raises MissingArtifact naming the notebook to run.
         """
-        own = self.artifacts / f"{artifact}.json"
-        if own.is_file():
-            return own
-        sample = home() / "data" / "sample_run" / f"{artifact}.json"
-        if self.is_sample and sample.is_file():
-            return sample
-        raise MissingArtifact(
-            f"{artifact}.json is not there yet: run notebooks/{ROUTE[artifact]}.ipynb for client "
-            f"'{self.name}' first (or `playbook run {self.name}`)."
-        )
+        for folder in (self.artifacts, *([home() / "data" / "sample_run"] if self.is_sample else [])):
+            if (folder / f"{artifact}.json").is_file():
+                return folder / f"{artifact}.json"
+        fix = f"run notebooks/{ROUTE[artifact]}.ipynb for client '{self.name}' first (or `playbook run {self.name}`)"
+        raise MissingArtifact(f"{artifact}.json is not there yet: {fix}.")
 
     def load(self, artifact: str, model: type[Model]) -> Model:
         """Read an earlier notebook's result as `model`; raises MissingArtifact or EngagementError."""
@@ -180,10 +142,9 @@ class Engagement:
             stored = Artifact.model_validate_json(path.read_text(encoding="utf-8"))
             return model.model_validate(stored.result)
         except ValidationError as error:
-            raise EngagementError(
-                f"{path} does not fit this version of the playbook ({error.error_count()} problem(s), first: "
-                f"{error.errors()[0]['loc']}). Run notebooks/{ROUTE[artifact]}.ipynb again."
-            ) from error
+            why = f"{error.error_count()} problem(s), first: {error.errors()[0]['loc']}"
+            fix = f"Run notebooks/{ROUTE[artifact]}.ipynb again."
+            raise EngagementError(f"{path} does not fit this version of the playbook ({why}). {fix}") from error
 
     def result_hash(self, artifact: str) -> str:
         """SHA-256 of an artifact's `result`, the part that counts as evidence."""
@@ -215,21 +176,18 @@ class Engagement:
         """
         if artifact not in ROUTE:
             raise EngagementError(f"'{artifact}' is not an artifact of the route; use one of {', '.join(ROUTE)}.")
-        hashes = {
-            name: self.input_hash(name)
-            for name in (self.inside(i) if isinstance(i, Path) else i for i in (self.inputs / "settings.yaml", *inputs))
-        }
+        given = (self.inputs / "settings.yaml", *inputs)
+        names = sorted(self.inside(i) if isinstance(i, Path) else i for i in given)
         envelope = Artifact(
             schema_version=SCHEMA_VERSION,
             artifact=artifact,
             client=self.name,
             as_of=self.settings.as_of,
-            inputs=dict(sorted(hashes.items())),
+            inputs={name: self.input_hash(name) for name in names},
             result=rounded(result.model_dump(mode="json")),
             run=run_facts() | ({"milliseconds": timings} if timings else {}),
         )
-        text = json.dumps(envelope.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-        return write_atomic(self.artifacts / f"{artifact}.json", text)
+        return write_atomic(self.artifacts / f"{artifact}.json", envelope.model_dump_json(indent=1) + "\n")
 
 
 def home() -> Path:
@@ -240,12 +198,8 @@ def home() -> Path:
     for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
         if (folder / "data" / SAMPLE_FOLDER).is_dir():
             return folder
-    raise EngagementError(
-        "The playbook's data/ folder was not found from here. Start in the project's folder, or set PLAYBOOK_HOME to it."
-    )
-
-
-SAMPLE_FOLDER = "sample_client"
+    fix = "Start in the project's folder, or set PLAYBOOK_HOME to it."
+    raise EngagementError(f"The playbook's data/ folder was not found from here. {fix}")
 
 
 def engagements_folder() -> Path:
@@ -254,37 +208,19 @@ def engagements_folder() -> Path:
 
 
 def open_engagement(name: str) -> Engagement:
-    """Open a client's engagement by name; raises EngagementError listing the known ones."""
+    """Open a client's engagement by name; raises EngagementError listing the known ones, ValueError for bad settings."""
     base = home()
     inputs = base / "data" / SAMPLE_FOLDER if name == SAMPLE else engagements_folder() / name
-    settings_path = inputs / "settings.yaml"
-    if not re.fullmatch(NAME_PATTERN, name) or not settings_path.is_file():
-        known = ", ".join(known_engagements())
-        raise EngagementError(
-            f"There is no engagement '{name}'. Known: {known}. Create one: "
-            f"playbook new {name if re.fullmatch(NAME_PATTERN, name) else 'acme'} --documents FOLDER"
-        )
-    try:
-        settings = Settings.model_validate(yaml.safe_load(settings_path.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError) as error:
-        first = (
-            error.errors()[0]
-            if isinstance(error, ValidationError)
-            else {"loc": (), "msg": " ".join(str(error).split())}
-        )
-        where = ".".join(map(str, first["loc"]))
-        raise EngagementError(f"{settings_path}: {where}: {first['msg']}. Correct that line.") from error
-    return Engagement(name, inputs, engagements_folder() / name, settings)
-
-
-NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,39}"
+    proper, settings = re.fullmatch(NAME_PATTERN, name), inputs / "settings.yaml"
+    if not proper or not settings.is_file():
+        fix = f"Create one: playbook new {name if proper else 'acme'} --documents FOLDER"
+        raise EngagementError(f"There is no engagement '{name}'. Known: {', '.join(known_engagements())}. {fix}")
+    return Engagement(name, inputs, engagements_folder() / name, load(Settings, settings))
 
 
 def known_engagements() -> list[str]:
     """Names of the engagements on this machine, the sample first."""
-    folder = engagements_folder()
-    found = sorted(p.parent.name for p in folder.glob("*/settings.yaml")) if folder.is_dir() else []
-    return [SAMPLE, *found]
+    return [SAMPLE, *sorted(path.parent.name for path in engagements_folder().glob("*/settings.yaml"))]
 
 
 def create_engagement(name: str, settings: Settings, files: dict[str, Path]) -> Engagement:
@@ -294,17 +230,15 @@ def create_engagement(name: str, settings: Settings, files: dict[str, Path]) -> 
     Raises EngagementError for a bad or taken name, and for a folder that cannot be copied.
     """
     if not re.fullmatch(NAME_PATTERN, name) or name == SAMPLE:
-        raise EngagementError(
-            f"'{name}' cannot be an engagement's name: use 1 to 40 small letters, digits, - or _, and not '{SAMPLE}'."
-        )
+        fix = f"use 1 to 40 small letters, digits, - or _, and not '{SAMPLE}'"
+        raise EngagementError(f"'{name}' cannot be an engagement's name: {fix}.")
     target = engagements_folder() / name
     if target.exists():
         raise EngagementError(f"{target} exists already: choose another name or move that folder away.")
     around = [source for source in files.values() if target.is_relative_to(source.resolve())]
     if around:  # copying it would copy the copy, and so on
-        raise EngagementError(
-            f"{around[0]} holds the engagements folder: give a folder with only the client's documents."
-        )
+        fix = "give a folder with only the client's documents"
+        raise EngagementError(f"{around[0]} holds the engagements folder: {fix}.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target.parent) as scratch:
         draft = Path(scratch) / name
@@ -344,31 +278,23 @@ def write_atomic(path: Path, content: str | bytes) -> Path:
             file.flush()
             os.fsync(file.fileno())
         os.replace(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
+    finally:
+        Path(scratch).unlink(missing_ok=True)  # still there only after a crash
     return path
 
 
 def rounded(value: Any, digits: int = 4) -> Any:
     """A JSON value with every float rounded, so that two machines write the same `result`."""
-    if isinstance(value, float):
-        return round(value, digits)
-    if isinstance(value, dict):
-        return {key: rounded(item, digits) for key, item in value.items()}
-    if isinstance(value, list):
-        return [rounded(item, digits) for item in value]
-    return value
+    return json.loads(json.dumps(value), parse_float=lambda number: round(float(number), digits))
 
 
 def run_facts() -> dict[str, Any]:
     """Where and when an artifact was written: time (UTC), Python, system and the versions that matter."""
-    versions = {}
-    for package in ("torch", "transformers", "peft", "sentence-transformers", "faiss-cpu", "langchain-core"):
-        try:
+    packages = ("torch", "transformers", "peft", "sentence-transformers", "faiss-cpu", "langchain-core")
+    versions = dict.fromkeys(packages, "not installed")
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
     return {
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),

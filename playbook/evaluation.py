@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
+from playbook.checked import Frozen
 
-class Proportion(BaseModel):
+
+class Proportion(Frozen):
     """A share with its Wilson interval: `hits` of `n`, 95 % unless said otherwise."""
 
-    model_config = ConfigDict(frozen=True)
     hits: int
     n: int
     share: float
@@ -28,10 +28,9 @@ class Proportion(BaseModel):
         return f"{self.hits} of {self.n} ({self.share:.0%}, 95 % between {self.low:.0%} and {self.high:.0%})"
 
 
-class PairedTest(BaseModel):
+class PairedTest(Frozen):
     """Two arms on the same items: wins and losses of the first, the exact p-value, and what may be said."""
 
-    model_config = ConfigDict(frozen=True)
     first: str
     second: str
     wins: int
@@ -59,12 +58,11 @@ def mcnemar(wins: int, losses: int) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction (Holm 1979) of a family of p-values, in the order given."""
-    order = np.argsort(p_values, kind="stable")
-    adjusted, running = [0.0] * len(p_values), 0.0
-    for rank, n in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[n]))
-        adjusted[n] = running
-    return adjusted
+    given = np.asarray(p_values, float)
+    order = np.argsort(given, kind="stable")
+    stepped = np.minimum(1, given[order] * np.arange(len(given), 0, -1))
+    given[order] = np.maximum.accumulate(stepped)
+    return given.tolist()
 
 
 def compare(
@@ -74,36 +72,22 @@ def compare(
 
     `correct` maps an arm to one truth value per item. Raises ValueError for an unknown arm or unequal lengths.
     """
-    counted = []
+    rows = []
     for first, second in pairs:
         if first not in correct or second not in correct:
             raise ValueError(f"the plan compares '{first}' with '{second}', but measured were: {', '.join(correct)}.")
-        a, b = correct[first], correct[second]
+        a, b = np.asarray(correct[first], bool), np.asarray(correct[second], bool)
         if len(a) != len(b):
             raise ValueError(f"'{first}' has {len(a)} items and '{second}' {len(b)}: arms must answer the same items.")
-        wins = sum(bool(x) and not y for x, y in zip(a, b, strict=True))
-        losses = sum(bool(y) and not x for x, y in zip(a, b, strict=True))
-        counted.append((first, second, wins, losses, len(a) - wins - losses, mcnemar(wins, losses)))
-    adjusted = holm([row[-1] for row in counted])
-    return [
-        PairedTest(
-            first=f,
-            second=s,
-            wins=w,
-            losses=lo,
-            ties=t,
-            p_value=p,
-            p_adjusted=q,
-            verdict=_verdict(f, s, w, lo, q, alpha),
-        )
-        for (f, s, w, lo, t, p), q in zip(counted, adjusted, strict=True)
-    ]
-
-
-def _verdict(first: str, second: str, wins: int, losses: int, p: float, alpha: float) -> str:
-    if p < alpha:
-        return f"{first if wins > losses else second} is better"
-    return "no difference can be proved"
+        wins, losses = int((a & ~b).sum()), int((b & ~a).sum())
+        counts = {"wins": wins, "losses": losses, "ties": len(a) - wins - losses, "p_value": mcnemar(wins, losses)}
+        rows.append({"first": first, "second": second, **counts})
+    tests = []
+    for row, p in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
+        better = row["first"] if row["wins"] > row["losses"] else row["second"]
+        verdict = f"{better} is better" if p < alpha else "no difference can be proved"
+        tests.append(PairedTest(p_adjusted=p, verdict=verdict, **row))
+    return tests
 
 
 def smallest_provable_gain(n: int, losses: int, alpha: float = 0.05) -> int | None:
@@ -164,12 +148,9 @@ def macro_f1(expected: Sequence[str], predicted: Sequence[str]) -> float:
     """Mean over the labels in `expected` of the F1 score of each label, 0 to 1; raises ValueError without items."""
     if not expected:
         raise ValueError("no items: F1 needs at least one.")
-    scores = []
-    for label in sorted(set(expected)):
-        hit = sum(e == p == label for e, p in zip(expected, predicted, strict=True))
-        total = sum(e == label for e in expected) + sum(p == label for p in predicted)
-        scores.append(2 * hit / total if total else 0.0)
-    return float(np.mean(scores))
+    hits = Counter(e for e, p in zip(expected, predicted, strict=True) if e == p)
+    total = Counter(expected) + Counter(predicted)
+    return float(np.mean([2 * hits[label] / total[label] for label in set(expected)]))
 
 
 def confusions(expected: Sequence[str], predicted: Sequence[str], most: int = 5) -> list[tuple[str, str, int]]:

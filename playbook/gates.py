@@ -1,23 +1,24 @@
 """Written thresholds to a verdict: open, provisional, closed or overridden.
 
-Pure. Knows checks and verdicts; does not know where a figure comes from, only what kind of evidence it is.
+Pure; the words of the conditions are in tables/gates.yaml. Knows checks and verdicts; does not know where a figure
+comes from, only what kind of evidence it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from playbook.checked import TABLES, Frozen, read_yaml
 
+_TABLE = read_yaml(TABLES / "gates.yaml")
 Evidence = Literal["direct", "proxy", "client"]
 State = Literal["open", "provisional", "closed", "overridden"]
 
 
-class Check(BaseModel):
+class Check(Frozen):
     """One written condition: what is asked, what was found, what is required, whether it holds, and on what evidence."""
 
-    model_config = ConfigDict(frozen=True)
     question: str
     found: str
     required: str
@@ -25,10 +26,9 @@ class Check(BaseModel):
     evidence: Evidence
 
 
-class Gate(BaseModel):
+class Gate(Frozen):
     """The verdict of a gate with its checks, in words a client reads."""
 
-    model_config = ConfigDict(frozen=True)
     name: str
     state: State
     checks: tuple[Check, ...]
@@ -51,29 +51,22 @@ def decide(name: str, checks: Sequence[Check], would_settle: str = "", override:
     """
     if not checks:
         raise ValueError(f"gate '{name}' has no checks: a gate without conditions decides nothing.")
-    failed = [c for c in checks if not c.passed]
-    by_proxy = [c for c in checks if c.evidence == "proxy"]
+    failed = "; ".join(f"{c.question} {c.found}, required {c.required}" for c in checks if not c.passed)
+    by_proxy = f"{sum(c.evidence == 'proxy' for c in checks)} of {len(checks)} checks rest on proxy evidence"
+    state: State = "open"
+    sentence = f"Open: all {len(checks)} checks hold."
     if failed:
-        state: State = "closed"
-        sentence = f"Closed: {'; '.join(f'{c.question} {c.found}, required {c.required}' for c in failed)}."
-    elif by_proxy:
-        state = "provisional"
-        sentence = f"Open provisionally: {len(by_proxy)} of {len(checks)} checks rest on proxy evidence. To settle it: {would_settle}"
-    else:
-        state, sentence = "open", f"Open: all {len(checks)} checks hold."
-    if state == "closed" and override:
-        if not override.get("name") or not override.get("reason"):
-            raise ValueError(f"override of gate '{name}' needs a name and a reason; got {override}.")
-        return Gate(
-            name=name,
-            state="overridden",
-            checks=tuple(checks),
-            sentence=f"{sentence} Overridden by {override['name']}: {override['reason']}.",
-            would_settle=would_settle,
-            override_by=override["name"],
-            override_reason=override["reason"],
-        )
-    return Gate(name=name, state=state, checks=tuple(checks), sentence=sentence, would_settle=would_settle)
+        state, sentence = "closed", f"Closed: {failed}."
+    elif any(c.evidence == "proxy" for c in checks):
+        state, sentence = "provisional", f"Open provisionally: {by_proxy}. To settle it: {would_settle}"
+    gate = Gate(name=name, state=state, checks=tuple(checks), sentence=sentence, would_settle=would_settle)
+    if state != "closed" or not override:
+        return gate
+    who, why = override.get("name"), override.get("reason")
+    if not who or not why:
+        raise ValueError(f"override of gate '{name}' needs a name and a reason; got {override}.")
+    kept = {"sentence": f"{sentence} Overridden by {who}: {why}.", "override_by": who, "override_reason": why}
+    return gate.model_copy(update={"state": "overridden", **kept})
 
 
 def prompt_ceiling(floor: float, cheap: float, best: float) -> float | None:
@@ -100,63 +93,47 @@ def training_gate(
     `best` is (arm, share right) of the best arm without training, `behaviour_share` (behaviour failures, failures).
     Whatever was not measured fails its check: what is not known cannot open a gate.
     """
-    behavioural = behaviour_share[0] / behaviour_share[1] if behaviour_share and behaviour_share[1] else 0.0
-    limit = {name: f"{value:.0%}" for name, value in thresholds.items()}
-    checks = _checks(
-        ("diagnosis of the behaviour use case", diagnosis.replace("_", " "), "a behaviour outcome")
-        + (diagnosis in BEHAVIOUR_OUTCOMES, "client"),
-        ("best arm without training", f"{best[0].replace('_', ' ')} {best[1]:.0%} right" if best else NOT_MEASURED)
-        + (f"below {limit['good_enough']}, or there is nothing to fix",)
-        + (best is not None and best[1] < thresholds["good_enough"], "direct"),
-        (
-            "share of the gain that cheap rungs already reached",
-            f"{ceiling:.0%}" if ceiling is not None else NOT_MEASURED,
-        )
-        + (f"below {limit['prompt_ceiling']}",)
-        + (ceiling is not None and ceiling < thresholds["prompt_ceiling"], ceiling_evidence),
-        (
-            "share of failures that are behaviour",
-            "{} of {}".format(*behaviour_share) if behaviour_share else NOT_MEASURED,
-        )
-        + (f"at least {limit['behaviour_share']}", behavioural >= thresholds["behaviour_share"], ceiling_evidence),
-        ("a named person looks after it for two years", {True: "yes", False: "no", None: "not answered"}[owner], "yes")
-        + (bool(owner), "client"),
-    )
-    return decide(
-        "Is preparing training data worth it?",
-        checks,
-        "run notebooks 03 and 05 with a chat model (profile laptop), so that the cheap rungs are real prompts.",
-    )
-
-
-def _checks(*rows: tuple) -> list[Check]:
-    """Checks from rows of (question, found, required, passed, evidence)."""
-    return [Check(**dict(zip(Check.model_fields, row, strict=True))) for row in rows]
-
-
-NOT_MEASURED = "not measured"
-BEHAVIOUR_OUTCOMES = frozenset({"cheap_classifier", "lora", "smaller_tuned_model", "hybrid", "constrained_output"})
+    table = _TABLE["training"]
+    found = dict.fromkeys(table["checks"], ("not measured", False))
+    found["diagnosis"] = (diagnosis.replace("_", " "), diagnosis in table["behaviour_outcomes"])
+    found["owner"] = ({True: "yes", False: "no", None: "not answered"}[owner], bool(owner))
+    if best:
+        found["best"] = (f"{best[0].replace('_', ' ')} {best[1]:.0%} right", best[1] < thresholds["good_enough"])
+    if ceiling is not None:
+        found["ceiling"] = (f"{ceiling:.0%}", ceiling < thresholds["prompt_ceiling"])
+    if behaviour_share:
+        count, of = behaviour_share
+        found["failures"] = (f"{count} of {of}", count >= thresholds["behaviour_share"] * max(of, 1))
+    return decide(table["name"], _checks(table, found, thresholds, ceiling_evidence), table["would_settle"])
 
 
 def adapter_gate(
     before: Gate, blocked_by: Sequence[str], smallest: tuple[str, int], least: float, override: dict[str, str] | None
 ) -> Gate:
     """May notebook 08 train? Needs the gate of 06 and a clean audit; `override` is the stored one of the engagement."""
-    by_gate: Evidence = "proxy" if before.state == "provisional" else "direct"
-    rarest = f"{smallest[1]} ({smallest[0]})" if smallest[0] else "no examples"
-    blocked = ", ".join(blocked_by) or "none"
-    checks = _checks(
-        ("the gate of notebook 06", before.state, "open or provisional", before.lets_through, by_gate),
-        ("blocking findings in the labelled texts", blocked, "none", not blocked_by, "direct"),
-        ("examples of the rarest code", rarest, f"at least {least:.0f}", smallest[1] >= least, "direct"),
-    )
-    return decide("May an adapter be trained?", checks, before.would_settle, override)
+    table = _TABLE["adapter"]
+    found = {
+        "before": (before.state, before.lets_through),
+        "blocked": (", ".join(blocked_by) or "none", not blocked_by),
+        "rarest": (f"{smallest[1]} ({smallest[0]})" if smallest[0] else "no examples", smallest[1] >= least),
+    }
+    evidence: Evidence = "proxy" if before.state == "provisional" else "direct"
+    return decide(table["name"], _checks(table, found, {"least": least}, evidence), before.would_settle, override)
+
+
+def _checks(
+    table: dict[str, Any], found: dict[str, tuple[str, bool]], limits: dict[str, float], evidence: Evidence
+) -> list[Check]:
+    """The table's conditions with what was found for each and whether it holds; `evidence` where the table has none."""
+    checks = []
+    for name, row in table["checks"].items():
+        known = {"evidence": evidence, **row, "required": row["required"].format(**limits)}
+        checks.append(Check(found=found[name][0], passed=found[name][1], **known))
+    return checks
 
 
 def require(gate: Gate) -> None:
     """Raise ValueError with the gate's own sentence when it is closed."""
     if not gate.lets_through:
-        raise ValueError(
-            f"{gate.name} {gate.sentence} To run anyway, store an override with name and reason in settings.yaml "
-            f"(adapter_override); the recommendation will not count it."
-        )
+        fix = "store an override with name and reason in settings.yaml (adapter_override)"
+        raise ValueError(f"{gate.name} {gate.sentence} To run anyway, {fix}; the recommendation will not count it.")

@@ -8,47 +8,64 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BeforeValidator, Field, model_validator
 
-QUESTION_COLUMNS = ("id", "question", "expected_answer", "must_contain", "source", "answerable")
-EXAMPLE_COLUMNS = ("text", "label")
-CODE_COLUMNS = ("code", "label", "definition")
-YES = {"yes", "true", "1", "y"}
-NO = {"no", "false", "0", "n"}
+from playbook.checked import Frozen, Model, build
+
+Filled = Annotated[str, Field(min_length=1)]
 
 
-class Question(BaseModel):
-    """One frozen question. `must_contain`: every group must occur, by any of its alternatives, ignoring case."""
+def _groups(cell: Any) -> Any:
+    """The groups of a cell "a | b; c"; what is no text is left to pydantic."""
+    if not isinstance(cell, str):
+        return cell
+    groups = [
+        tuple(alternative.strip() for alternative in g.split("|") if alternative.strip()) for g in cell.split(";")
+    ]
+    return tuple(group for group in groups if group)
 
-    model_config = ConfigDict(frozen=True)
-    id: str
-    question: str
+
+class Question(Frozen, extra="ignore"):
+    """One frozen question. `must_contain`: every group must occur, by any of its alternatives, ignoring case.
+
+    `split`: where the client froze it; empty leaves that to the plan.
+    """
+
+    id: Filled
+    question: Filled
     expected_answer: str
-    must_contain: tuple[tuple[str, ...], ...]
+    must_contain: Annotated[tuple[tuple[str, ...], ...], BeforeValidator(_groups)]
     source: str
     section: str = ""
     type: str = ""
     asked_by: str = ""
     answerable: bool
+    required_form: str = ""
+    split: Literal["", "tune", "test"] = ""
+
+    @model_validator(mode="after")
+    def _can_be_judged(self) -> Question:
+        if self.answerable and not self.must_contain:
+            raise ValueError(f"question {self.id} is answerable but must_contain is empty; give its key strings")
+        return self
 
 
-class Example(BaseModel):
+class Example(Frozen, extra="ignore"):
     """One labelled text."""
 
-    model_config = ConfigDict(frozen=True)
-    id: str
-    text: str
-    label: str
+    id: Filled
+    text: Filled
+    label: Filled
+    split: Literal["", "train", "tune", "test"] = ""
 
 
-class Code(BaseModel):
+class Code(Frozen, extra="ignore"):
     """One entry of the client's code book: the code, its name, what it means, and examples given there."""
 
-    model_config = ConfigDict(frozen=True)
-    code: str
+    code: Filled
     label: str
     definition: str
 
@@ -74,27 +91,33 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str,
         raise ValueError(
             f"{path.name} line 1 lacks the column(s) {', '.join(missing)}; it has: {', '.join(header) or 'nothing'}."
         )
-    rows = []
-    for cells in _cells(reader, path):
-        if not any(c.strip() for c in cells):
-            continue
-        if len(cells) != len(header):
-            raise ValueError(
-                f"{path.name} line {reader.line_num} has {len(cells)} cells, the header {len(header)}: quote texts that hold a comma."
-            )
-        rows.append((reader.line_num, {h: c.strip() for h, c in zip(header, cells, strict=True)}))
-    if not rows:
-        raise ValueError(f"{path.name} has a header but no rows.")
-    return rows
-
-
-def _cells(reader: Iterator[list[str]], path: Path) -> Iterator[list[str]]:
     try:
-        yield from reader
+        rows = [(reader.line_num, [c.strip() for c in cells]) for cells in reader if any(c.strip() for c in cells)]
     except csv.Error as error:  # most often a quote that never closes swallows the rest of the file
         raise ValueError(
             f"{path.name} line {reader.line_num}: {error}; look for a quote that is not closed."
         ) from error
+    for line, cells in rows:
+        if len(cells) != len(header):
+            odd = f"{path.name} line {line} has {len(cells)} cells, the header {len(header)}"
+            raise ValueError(f"{odd}: quote texts that hold a comma.")
+    if not rows:
+        raise ValueError(f"{path.name} has a header but no rows.")
+    return [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
+
+
+def _load(path: Path, model: type[Model], key: str, unnamed: bool = False) -> list[Model]:
+    """A checked model for each row, no two with the same `key`; `unnamed`: without one, a row is named by its line."""
+    required = [name for name, field in model.model_fields.items() if field.is_required()]
+    found: dict[str, Model] = {}
+    lines: dict[str, int] = {}
+    for line, row in read_rows(path, tuple(name for name in required if name != key or not unnamed)):
+        where = f"{path.name} line {line}"
+        name = row[key] = row.get(key) or (f"row{line}" if unnamed else "")
+        if name in found:
+            raise ValueError(f"{where}: {key} '{name}' is used already on line {lines[name]}; give each its own.")
+        found[name], lines[name] = build(model, row, where), line
+    return list(found.values())
 
 
 def load_questions(path: Path) -> list[Question]:
@@ -104,28 +127,7 @@ def load_questions(path: Path) -> list[Question]:
     and fix for missing columns, duplicate ids, empty questions, an answerable question without key strings, or an
     `answerable` that is neither yes nor no.
     """
-    if not path.exists():
-        return []
-    questions, lines = [], {}
-    for line, row in read_rows(path, QUESTION_COLUMNS):
-        where = f"{path.name} line {line}"
-        if not row["id"] or row["id"] in lines:
-            other = f" (also on line {lines[row['id']]})" if row["id"] else ""
-            raise ValueError(f"{where}: id '{row['id']}' is empty or used twice{other}; give each question its own id.")
-        lines[row["id"]] = line
-        if not row["question"]:
-            raise ValueError(f"{where}: question {row['id']} is empty.")
-        if row["answerable"].lower() not in YES | NO:
-            raise ValueError(f"{where}: answerable is '{row['answerable']}'; write yes or no.")
-        answerable = row["answerable"].lower() in YES
-        groups = [tuple(a.strip() for a in g.split("|") if a.strip()) for g in row["must_contain"].split(";")]
-        groups = tuple(g for g in groups if g)
-        if answerable and not groups:
-            raise ValueError(
-                f"{where}: question {row['id']} is answerable but must_contain is empty; give its key strings."
-            )
-        questions.append(Question.model_validate({**row, "answerable": answerable, "must_contain": groups}))
-    return questions
+    return _load(path, Question, "id") if path.exists() else []
 
 
 def load_examples(path: Path) -> list[Example]:
@@ -135,20 +137,7 @@ def load_examples(path: Path) -> list[Example]:
     and fix for missing columns, an empty text or label, or duplicate ids.
     Duplicated or doubtful texts are not an error here: notebook 07 reports them.
     """
-    if not path.exists():
-        return []
-    examples, seen = [], set()
-    for line, row in read_rows(path, EXAMPLE_COLUMNS):
-        identity = row.get("id") or f"row{line}"
-        if not row["text"] or not row["label"]:
-            raise ValueError(
-                f"{path.name} line {line}: {'text' if not row['text'] else 'label'} is empty; fill it or delete the row."
-            )
-        if identity in seen:
-            raise ValueError(f"{path.name} line {line}: id '{identity}' is used twice; give each text its own id.")
-        seen.add(identity)
-        examples.append(Example(id=identity, text=row["text"], label=row["label"]))
-    return examples
+    return _load(path, Example, "id", unnamed=True) if path.exists() else []
 
 
 def load_codebook(path: Path, examples: list[Example]) -> list[Code]:
@@ -158,11 +147,7 @@ def load_codebook(path: Path, examples: list[Example]) -> list[Code]:
     """
     if not path.is_file():
         return [Code(code=c, label=c, definition="") for c in sorted({e.label for e in examples})]
-    codes: list[Code] = []
-    for line, row in read_rows(path, CODE_COLUMNS):
-        if row["code"] in {c.code for c in codes}:
-            raise ValueError(f"{path.name} line {line}: code '{row['code']}' is used twice; keep one definition.")
-        codes.append(Code.model_validate(row))
+    codes = _load(path, Code, "code")
     unknown = Counter(e.label for e in examples if e.label not in {c.code for c in codes})
     if unknown:
         name, count = unknown.most_common(1)[0]
@@ -174,11 +159,9 @@ def load_codebook(path: Path, examples: list[Example]) -> list[Code]:
 
 def refuse_lone_labels(path: Path) -> None:
     """Raise ValueError naming file, line and fix when a label stands on one row only: it cannot be learned and tested."""
-    rows = read_rows(path, EXAMPLE_COLUMNS)
+    rows = read_rows(path, ("text", "label"))
     counts = Counter(row["label"] for _, row in rows)
     for line, row in rows:
         if counts[row["label"]] == 1:
-            raise ValueError(
-                f"{path.name} line {line}: label '{row['label']}' stands on this row only; add a second text with it, "
-                f"correct the label, or delete the row."
-            )
+            alone = f"{path.name} line {line}: label '{row['label']}' stands on this row only"
+            raise ValueError(f"{alone}; add a second text with it, correct the label, or delete the row.")

@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ import numpy as np
 import peft
 import torch
 import transformers
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from playbook.checked import Frozen
 from playbook.embedding import pick_device, weights_path
 from playbook.items import Example
 from playbook.models import LoraRecipe
@@ -33,10 +34,9 @@ from playbook.models import LoraRecipe
 SCALE = 6.0  # sharpness of the softmax over cosines; chosen on public few-shot intents (see tools/bench.py), not on a client
 
 
-class TrainingReport(BaseModel):
+class TrainingReport(Frozen):
     """What a client must see of a run. Losses and shares are `result`; seconds are measured and not compared."""
 
-    model_config = ConfigDict(frozen=True)
     examples: int
     codes: int
     steps: int
@@ -58,20 +58,19 @@ class Adapted:
     tokenizer: Any
     max_tokens: int
 
+    def tokens(self, texts: Sequence[str]) -> Any:
+        """Padded token ids and attention mask of some texts, cut at `max_tokens`."""
+        cut = {"padding": True, "truncation": True, "max_length": self.max_tokens, "return_token_type_ids": False}
+        return self.tokenizer(list(texts), return_tensors="pt", **cut)
+
     def encode(self, texts: Sequence[str], adapter: bool = True, batch_size: int = 64) -> np.ndarray:
         """Unit vectors, shape (n, dimension), with the adapter switched on or off."""
         self.encoder.eval()
         parts = []
-        with torch.inference_mode():
+        with torch.inference_mode(), nullcontext() if adapter else self.encoder.disable_adapter():
             for start in range(0, len(texts), batch_size):
-                batch = _tokens(self.tokenizer, texts[start : start + batch_size], self.max_tokens).to(
-                    self.encoder.device
-                )
-                if adapter:
-                    parts.append(_pooled(self.encoder, batch))
-                else:
-                    with self.encoder.disable_adapter():
-                        parts.append(_pooled(self.encoder, batch))
+                batch = self.tokens(texts[start : start + batch_size])
+                parts.append(_pooled(self.encoder, **batch.to(self.encoder.device)))
         return torch.cat(parts).float().cpu().numpy()
 
 
@@ -83,21 +82,15 @@ class _PrototypeModel(nn.Module):
         self.encoder = encoder
         self.prototypes = nn.Parameter(prototypes)
 
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        vectors = _pooled(self.encoder, {"input_ids": input_ids, "attention_mask": attention_mask})
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
+        vectors = _pooled(self.encoder, input_ids, attention_mask)
         logits = SCALE * vectors @ nn.functional.normalize(self.prototypes, dim=1).T
         return {"loss": nn.functional.cross_entropy(logits, labels, label_smoothing=0.05), "logits": logits}
 
 
-def _tokens(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> Any:
-    return tokenizer(list(texts), padding=True, truncation=True, max_length=max_tokens, return_tensors="pt")
-
-
-def _pooled(encoder: Any, batch: Any) -> torch.Tensor:
-    hidden = encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
-    mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+def _pooled(encoder: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    hidden = encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+    mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
     return nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1)
 
 
@@ -124,29 +117,30 @@ def train(
     RuntimeError when the loss stops being a number (nothing is saved then).
     """
     labels = sorted({e.label for e in examples})
-    if len(examples) < 2 or len(labels) < 2:
-        raise ValueError(
-            f"{len(examples)} example(s) in {len(labels)} code(s): an adapter needs at least two codes with examples."
-        )
+    if len(labels) < 2:
+        given = f"{len(examples)} example(s) in {len(labels)} code(s)"
+        raise ValueError(f"{given}: an adapter needs at least two codes with examples.")
     transformers.set_seed(seed)
     base, tokenizer, before = _open_base(embedder)
     config = peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.05, target_modules="all-linear")
     adapted = Adapted(peft.get_peft_model(base, config), tokenizer, recipe.max_tokens)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = _trainer(adapted, examples, labels, recipe, seed, scratch, on_step)
-        losses, seconds = _run(trainer)
-    if not np.isfinite(
-        [*losses, *adapted.encode([examples[0].text])[0]]
-    ).all():  # the last step's damage has no loss yet
+        started = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - started
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]  # the mean of each pass
+    after = adapted.encode([examples[0].text])[0]  # the last step's damage has no loss yet
+    if not np.isfinite([*losses, *after]).all():
         raise RuntimeError("the loss stopped being a number: lower learning_rate in the profile; no adapter was saved.")
     size = _save(adapted, folder, {"embedder": embedder, "base_sha256": before, "labels": labels, "seed": seed})
-    parameters = [("lora_" in name, p.numel()) for name, p in adapted.encoder.named_parameters()]
+    trainable, every = adapted.encoder.get_nb_trainable_parameters()
     return adapted, TrainingReport(
         examples=len(examples),
         codes=len(labels),
         steps=trainer.state.global_step,
-        trainable_parameters=sum(n for is_adapter, n in parameters if is_adapter),
-        all_parameters=sum(n for is_adapter, n in parameters if not is_adapter),
+        trainable_parameters=trainable,
+        all_parameters=every - trainable,
         adapter_megabytes=size / 1e6,
         base_unchanged=weights_hash(adapted.encoder.get_base_model()) == before,
         first_loss=losses[0],
@@ -154,13 +148,6 @@ def train(
         seconds=seconds,
         device=" - ".join(pick_device()),
     )
-
-
-def _run(trainer: transformers.Trainer) -> tuple[list[float], float]:
-    """Mean loss of each pass and the seconds taken."""
-    started = time.perf_counter()
-    trainer.train()
-    return [row["loss"] for row in trainer.state.log_history if "loss" in row], time.perf_counter() - started
 
 
 def _open_base(embedder: str) -> tuple[Any, Any, str]:
@@ -192,13 +179,11 @@ def _trainer(
     target = torch.tensor([labels.index(e.label) for e in examples])
     vectors = torch.from_numpy(adapted.encode([e.text for e in examples]))
     prototypes = torch.stack([vectors[target == n].mean(0) for n in range(len(labels))])
-
     steps = min(recipe.most_steps, recipe.epochs * math.ceil(len(examples) / recipe.batch_size))
 
     def collate(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        tokens = _tokens(adapted.tokenizer, [row["text"] for row in batch], adapted.max_tokens)
-        kept = {name: tokens[name] for name in ("input_ids", "attention_mask")}
-        return kept | {"labels": torch.tensor([row["label"] for row in batch])}
+        labels = torch.tensor([row["label"] for row in batch])
+        return {**adapted.tokens([row["text"] for row in batch]), "labels": labels}
 
     arguments = transformers.TrainingArguments(
         output_dir=scratch, max_steps=steps, per_device_train_batch_size=recipe.batch_size,
@@ -234,7 +219,6 @@ def load(folder: Path, embedder: str, max_tokens: int) -> Adapted:
     facts = json.loads((folder / "playbook.json").read_text(encoding="utf-8"))
     base, tokenizer, digest = _open_base(embedder)
     if digest != facts["base_sha256"]:
-        raise ValueError(
-            f"The adapter in {folder} was trained on {facts['embedder']}, not on these weights of {embedder}: train it again."
-        )
+        other = f"was trained on {facts['embedder']}, not on these weights of {embedder}"
+        raise ValueError(f"The adapter in {folder} {other}: train it again.")
     return Adapted(peft.PeftModel.from_pretrained(base, str(folder)), tokenizer, max_tokens)

@@ -7,19 +7,16 @@ gives. Knows nothing of documents or questions.
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-TABLES = Path(__file__).parent / "tables"
+from playbook.checked import TABLES, Frozen, build, read_yaml
 
 
-class LoraRecipe(BaseModel):
+class LoraRecipe(Frozen):
     """How an adapter is trained: rank, alpha, passes over the examples, texts a step, most steps, step size, longest text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     rank: int = Field(ge=1, le=256)
     alpha: int = Field(ge=1)
     epochs: int = Field(ge=1)
@@ -29,22 +26,22 @@ class LoraRecipe(BaseModel):
     max_tokens: int = Field(ge=8)
 
 
-class Profile(BaseModel):
+class Profile(Frozen):
     """One size of the same code: which embedder, which answers, which training recipe."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     where: str
     embedder: str
     precision: Literal["float32", "bfloat16", "float16", "auto"]
     chunk_tokens: int = Field(ge=20)
     chat_model: str | None
+    reranker: str | None = None
     evidence: Literal["direct", "proxy"]
     lora: LoraRecipe
 
 
 @cache
 def _table() -> dict[str, Any]:
-    return yaml.safe_load((TABLES / "profiles.yaml").read_text(encoding="utf-8"))
+    return read_yaml(TABLES / "profiles.yaml")
 
 
 def load_profile(name: str) -> Profile:
@@ -52,7 +49,7 @@ def load_profile(name: str) -> Profile:
     profiles = _table()["profiles"]
     if name not in profiles:
         raise ValueError(f"profile '{name}' is not known; use one of {', '.join(profiles)} in settings.yaml.")
-    return Profile.model_validate(profiles[name])
+    return build(Profile, profiles[name], f"profiles.yaml: {name}")
 
 
 def known_weights(embedder: str) -> dict[str, str] | None:

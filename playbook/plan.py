@@ -11,23 +11,18 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict
-
+from playbook.checked import TABLES, Frozen, read_yaml
 from playbook.evaluation import smallest_provable_gain
 from playbook.items import Example, Question
 
 RULES = ("seed", "thresholds", "retrieval_weights")  # what no change of the items explains
-TABLE = Path(__file__).parent / "tables" / "plan.yaml"
 
 
-class Plan(BaseModel):
+class Plan(Frozen):
     """Everything fixed before the first score. `digest` is the SHA-256 of all the rest but the reason."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     seed: int
     questions: dict[str, tuple[str, ...]]
     examples: dict[str, tuple[str, ...]]
@@ -54,30 +49,42 @@ def make_plan(questions: Sequence[Question], examples: Sequence[Example], seed: 
     """Split the items and write the plan down.
 
     Questions are split by source file, so that no document serves both tuning and testing; examples by code, so that
-    each code is in train and test, and from four examples on in tune as well. The same items and seed give the same
-    plan; without items of a kind its arms are left out.
+    each code is in train and test, and from four examples on in tune as well. Where the items carry a split of their
+    own, that one stands; raises ValueError when only some do. The same items and seed give the same plan; without items
+    of a kind its arms are left out.
     """
-    table: dict[str, Any] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
-    least = int(table["thresholds"]["least_examples_per_code"])
+    table = dict(read_yaml(TABLES / "plan.yaml"))
     by_label: dict[str, list[str]] = defaultdict(list)
     for example in examples:
         by_label[example.label].append(example.id)
+    least = table["thresholds"]["least_examples_per_code"]
     left_out = {label: len(ids) for label, ids in sorted(by_label.items()) if len(ids) < least}
-    share = table["split"]
     unused = [] if questions else ["knowledge"]
     unused += [] if len(left_out) < len(by_label) else ["behaviour", "adapter"]
     table |= {f"{kind}_{what}": [] for kind in unused for what in ("arms", "comparisons")}
-    keys = ("knowledge_arms", "behaviour_arms", "adapter_arms", "thresholds", "retrieval_weights")
-    pairs = ("knowledge_comparisons", "behaviour_comparisons", "adapter_comparisons")
+    share = table["split"]
+    kept = {label: ids for label, ids in by_label.items() if label not in left_out}
+    known = {i for ids in kept.values() for i in ids}
+    split = _own_split(examples, ("train", "tune", "test")) or split_examples(kept, share["examples"], seed)
     return Plan(
         seed=seed,
-        questions=split_questions(questions, share["questions"]["tune"], seed),
-        examples=split_examples({k: v for k, v in by_label.items() if k not in left_out}, share["examples"], seed),
+        questions=_own_split(questions, ("tune", "test"))
+        or split_questions(questions, share["questions"]["tune"], seed),
+        examples={part: tuple(i for i in ids if i in known) for part, ids in split.items()},
         labels_left_out=left_out,
         inputs=inputs,
-        **{k: table[k] for k in keys},
-        **{k: tuple(tuple(p) for p in table[k]) for k in pairs},
+        **{name: table[name] for name in Plan.model_fields.keys() & table.keys()},
     )
+
+
+def _own_split(items: Sequence[Question] | Sequence[Example], parts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The ids by the split that the items carry; empty when none does."""
+    without = [i.id for i in items if not i.split]
+    if without and len(without) < len(items):
+        raise ValueError(
+            f"{without[0]} and {len(without) - 1} more have no split, the others do: fill the column or empty it."
+        )
+    return {} if without else {part: tuple(i.id for i in items if i.split == part) for part in parts if items}
 
 
 def split_questions(questions: Sequence[Question], tune: float, seed: int) -> dict[str, tuple[str, ...]]:
@@ -90,15 +97,12 @@ def split_questions(questions: Sequence[Question], tune: float, seed: int) -> di
         groups[question.source or question.id].append(question.id)
     order = sorted(groups)
     random.Random(seed).shuffle(order)
-    tuned: list[str] = []
+    tuned: set[str] = set()
     for source in order:
         if len(tuned) + len(groups[source]) / 2 <= tune * len(questions):
-            tuned += groups[source]
-    chosen = set(tuned)
-    return {
-        "tune": tuple(q.id for q in questions if q.id in chosen),
-        "test": tuple(q.id for q in questions if q.id not in chosen),
-    }
+            tuned |= set(groups[source])
+    sides = {"tune": True, "test": False}
+    return {side: tuple(q.id for q in questions if (q.id in tuned) == is_tune) for side, is_tune in sides.items()}
 
 
 def split_examples(by_label: dict[str, list[str]], share: dict[str, float], seed: int) -> dict[str, tuple[str, ...]]:
@@ -119,10 +123,9 @@ def provable(items: int, losses: Sequence[int] = (0, 2, 4, 8)) -> list[dict[str,
     """For several assumed numbers of losses: the smallest gain on `items` items that could be proved, in points."""
     rows = []
     for count in losses:
-        gain = smallest_provable_gain(items, count) if 0 < count + 1 <= items else None
-        rows.append(
-            {"assumed losses": count, "smallest provable gain": f"+{100 * gain / items:.0f} points" if gain else "none"}
-        )
+        gain = smallest_provable_gain(items, count) if count < items else None
+        points = f"+{100 * gain / items:.0f} points" if gain else "none"
+        rows.append({"assumed losses": count, "smallest provable gain": points})
     return rows
 
 
@@ -137,8 +140,6 @@ def check_change(old: Plan | None, new: Plan, reason: str) -> Plan:
     watched = Plan.model_fields.keys() - {"reason_for_change"} if old.inputs == new.inputs else RULES
     changed = sorted(k for k in watched if getattr(old, k) != getattr(new, k))
     if changed and not reason:
-        raise ValueError(
-            f"The frozen plan differs in {', '.join(changed)}. Changing it after freezing is possible, but recorded: "
-            f"give REASON_FOR_CHANGE in notebook 03."
-        )
+        fix = "Changing it after freezing is possible, but recorded: give REASON_FOR_CHANGE in notebook 03."
+        raise ValueError(f"The frozen plan differs in {', '.join(changed)}. {fix}")
     return new.model_copy(update={"reason_for_change": reason or "the questions or examples file changed"})

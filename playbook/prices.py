@@ -11,20 +11,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, model_validator
 
-PRICE_BOOK = Path(__file__).parent / "tables" / "price_book.yaml"
+from playbook.checked import TABLES, Frozen, build, place, read_yaml
+
 Origin = Literal["measured", "client", "literature", "our_estimate"]
 Need = Literal["knowledge", "behaviour"]
 CLIENT_VALUES = ("items_per_month", "minutes_saved", "minutes_lost", "documents_changed", "examples_ready")
 MAY_BE_ZERO = ("minutes_lost", "documents_changed", "examples_ready")
-
-
-class Frozen(BaseModel):
-    """Base of all results: cannot be changed, rejects unknown fields and numbers that are not finite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Figure(Frozen):
@@ -45,6 +39,20 @@ class Figure(Frozen):
     what: str = ""
     use_case: str = ""
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """(low, high), both the value if it has no range."""
+        return (self.value if self.low is None else self.low, self.value if self.high is None else self.high)
+
+    @model_validator(mode="after")
+    def _plausible(self) -> Figure:
+        low, high = self.range
+        for number in (self.value, low, high):
+            positive(zero=self.id in MAY_BE_ZERO, **{self.id: number})
+        if not low <= self.value <= high:
+            raise ValueError(f"{self.value:g} is not between low {low:g} and high {high:g}; correct it")
+        return self
+
 
 class PriceBook(Frozen):
     """All price lines by id, and the tables that say which of them an option uses."""
@@ -57,6 +65,8 @@ class PriceBook(Frozen):
     zero_reasons: dict[str, str]
     notes: dict[str, dict[Need, str]]
     flip_readings: dict[str, dict[str, str]]
+    scenarios: dict[str, dict[str, str]]
+    headline: dict[str, str]
 
     def line(self, id: str) -> Figure:
         """The line with this id; raises ValueError for an unknown one."""
@@ -82,19 +92,27 @@ class UseCaseInputs(Frozen):
         """The value of a figure."""
         return self.figure(id).value
 
-    def range(self, id: str) -> tuple[float, float]:
-        """(low, high) of a figure, both its value if it has no range."""
-        figure = self.figure(id)
-        return figure.low or figure.value, figure.high or figure.value
-
     def with_measured(self, measured: Mapping[str, float], source: str, as_of: date) -> UseCaseInputs:
         """The same use case with measured figures (id -> value) in place of assumed ones."""
         new = {}
         for i, value in measured.items():
-            found = {"value": positive(i, value, i in MAY_BE_ZERO), "low": None, "high": None}
-            found |= {"origin": "measured", "source": source, "as_of": as_of, "use_case": self.name}
-            new[i] = self.figure(i).model_copy(update=found)
+            found = {"value": value, "low": None, "high": None, "origin": "measured", "source": source, "as_of": as_of}
+            new[i] = build(Figure, {**dict(self.figure(i)), **found, "use_case": self.name}, f"measured '{i}'")
         return self.model_copy(update={"values": {**self.values, **new}})
+
+
+class _Case(Frozen):
+    need: Need
+    values: dict[str, Any] = {}
+
+
+class _ClientFile(Frozen):
+    currency: str
+    as_of: date
+    budget: Any
+    training_owner: str | None = None
+    shared: dict[str, Any] = {}
+    use_cases: dict[str, _Case] = Field(min_length=1)
 
 
 class ClientEconomics(Frozen):
@@ -104,73 +122,58 @@ class ClientEconomics(Frozen):
     use_cases: tuple[UseCaseInputs, ...]
 
 
-def load_price_book(path: Path = PRICE_BOOK) -> PriceBook:
+def load_price_book(path: Path = TABLES / "price_book.yaml") -> PriceBook:
     """Read the price book (default: the one shipped); raises ValueError naming the line and the fix."""
-    raw = _read_yaml(path)
+    raw = read_yaml(path)
     lines: dict[str, Figure] = {}
     header: dict[str, Any] = {}
-    for entry in raw.pop("groups", None) or []:
-        if "id" not in entry:
+    for number, entry in enumerate(raw.get("groups", [])):
+        if "id" in entry:
+            where = place(path, raw, "groups", number)
+            lines[entry["id"]] = _figure({**header, **entry}, where, raw.get("currency"))
+        else:
             header = entry  # what the lines below it share
-            continue
-        where = f"{path.name}, line '{entry['id']}'"
-        line = _figure({**header, **entry}, where, raw.get("currency"))
-        if line.id in lines:
-            raise ValueError(f"{where} appears twice; keep one")
-        lines[line.id] = line
-    return _parse(PriceBook, {**raw, "lines": lines}, path.name)
+    raw["lines"] = lines
+    raw.pop("groups", None)
+    return build(PriceBook, raw, str(path))
 
 
 def load_client_economics(path: Path, book: PriceBook) -> ClientEconomics:
-    """Read the client's economics.yaml; raises ValueError naming the use case, the id and the fix."""
-    raw = _read_yaml(path)
-    if unknown := raw.keys() - {"currency", "as_of", "budget", "training_owner", "shared", "use_cases"}:
-        raise ValueError(f"{path.name}: '{min(unknown)}' is not read by anything; correct or remove it")
-    money = raw.get("currency")
-    if money != book.currency:
-        raise ValueError(f"{path.name} is in {money}, the price book in {book.currency}; convert one of them")
-    stamp, shared, cases = {"as_of": raw.get("as_of"), "origin": "client"}, raw.get("shared") or {}, []
-    for name, case in (raw.get("use_cases") or {}).items():
-        where, own = f"{path.name}, use case '{name}'", case.get("values") or {}
-        entries = {**shared, **own}
-        if missing := [i for i in CLIENT_VALUES if i not in entries]:
-            raise ValueError(f"{where} lacks {missing[0]}; add it under values")
-        for i in sorted(entries.keys() - set(CLIENT_VALUES)):
-            book.line(i)  # raises: an id that nothing reads would be ignored in silence
-        values = {
-            i: _figure({**stamp, **_entry(e), "id": i, "use_case": name if i in own else ""}, f"{where}, {i}", money)
-            for i, e in entries.items()
-        }
-        fields = {**case, "name": name, "training_owner": raw.get("training_owner")}
-        cases.append(_parse(UseCaseInputs, {**fields, "values": values, "book": book}, where))
-    if not cases:
-        raise ValueError(f"{path.name} has no use case; add one under use_cases")
-    budget = _figure({**stamp, "id": "budget", **_entry(raw.get("budget"))}, f"{path.name}, budget", money)
-    return ClientEconomics(budget=budget, use_cases=tuple(cases))
+    """Read the client's economics.yaml; raises ValueError naming line, use case, id and fix."""
+    raw = read_yaml(path)
+    given, cases = build(_ClientFile, raw, str(path)), []
+    if given.currency != book.currency:
+        raise ValueError(f"{path.name} is in {given.currency}, the price book in {book.currency}; convert one of them")
+    for name, case in given.use_cases.items():
+        values: dict[str, Figure] = {}
+        for i, entry in {**given.shared, **case.values}.items():
+            if i not in CLIENT_VALUES:
+                book.line(i)  # raises: an id that nothing reads would be ignored in silence
+            own = ("use_cases", name, "values", i) if i in case.values else ("shared", i)
+            where = f"{place(path, raw, *own)}: use case '{name}', {i}"
+            more = {"as_of": given.as_of, "id": i, "use_case": name if i in case.values else ""}
+            values[i] = _figure({"origin": "client", **more, **_entry(entry)}, where, given.currency)
+        if missing := [i for i in CLIENT_VALUES if i not in values]:
+            where = place(path, raw, "use_cases", name)
+            raise ValueError(f"{where}: use case '{name}' lacks {missing[0]}; add it under values")
+        fields = {"name": name, "need": case.need, "training_owner": given.training_owner}
+        cases.append(UseCaseInputs(**fields, values=values, book=book))
+    budget = {"id": "budget", "as_of": given.as_of, "origin": "client", **_entry(given.budget)}
+    return ClientEconomics(budget=_figure(budget, place(path, raw, "budget"), given.currency), use_cases=tuple(cases))
 
 
 def stale_lines(book: PriceBook, as_of: date, days: int = 90) -> tuple[Figure, ...]:
     """Lines older than `days` on `as_of`, oldest first."""
-    positive("days", days)
+    positive(days=days)
     old = [line for line in book.lines.values() if (as_of - line.as_of).days > days]
     return tuple(sorted(old, key=lambda line: (line.as_of, line.id)))
 
 
-def positive(name: str, value: float, zero: bool = False) -> float:
-    """The value if it is a finite number above 0 (or 0 if allowed); raises ValueError naming it."""
-    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        raise ValueError(f"{name} is {value:g}; give a number {'of 0 or more' if zero else 'above 0'}")
-    return value
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as a mapping; raises ValueError naming the file."""
-    try:
-        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} is not there; copy playbook/tables/new_economics.yaml and fill it in") from error
-    except (yaml.YAMLError, TypeError, ValueError) as error:
-        raise ValueError(f"{path.name} is not a YAML file of entries; correct it: {error}") from error
+def positive(zero: bool = False, **figures: float) -> None:
+    """Raise ValueError naming the first figure that is not a finite number above 0 (or 0, if `zero`)."""
+    for name, value in figures.items():
+        if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+            raise ValueError(f"{name} is {value:g}; give a number {'of 0 or more' if zero else 'above 0'}")
 
 
 def _entry(given: Any) -> dict[str, Any]:
@@ -178,24 +181,9 @@ def _entry(given: Any) -> dict[str, Any]:
     return given if isinstance(given, dict) else {"value": given}
 
 
-def _figure(data: Mapping[str, Any], where: str, currency: str | None) -> Figure:
-    """A checked figure: positive (a few may be 0), between its bounds, in the file's currency."""
-    figure = _parse(Figure, data, where)
-    positive(where, figure.value, zero=figure.id in MAY_BE_ZERO)
-    low, high = (figure.value if bound is None else positive(where, bound) for bound in (figure.low, figure.high))
-    if not low <= figure.value <= high:
-        raise ValueError(f"{where}: {figure.value:g} is not between low {low:g} and high {high:g}; correct it")
+def _figure(data: dict[str, Any], where: str, currency: str | None) -> Figure:
+    """A checked figure in the file's currency."""
+    figure = build(Figure, data, where)
     if figure.currency not in (None, currency):
-        raise ValueError(f"{where} is in {figure.currency}, the file in {currency}; convert it")
+        raise ValueError(f"{where}: {figure.currency} is not the file's currency, {currency}; convert it")
     return figure
-
-
-def _parse(model: type[Any], data: Mapping[str, Any], where: str) -> Any:
-    """Validate into a model; the ValueError says where, what was given, and what is allowed."""
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field, given = ".".join(map(str, first["loc"])), first["input"]
-        given = "missing" if first["type"] == "missing" else repr(given)
-        raise ValueError(f"{where}: {field} is {given}; {first['msg']}. Correct it.") from error

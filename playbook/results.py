@@ -5,29 +5,32 @@ Only shapes. 01 and 02 have theirs beside the functions that make them (diagnosi
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
 
-from playbook.answering import RefusalModel
+from pydantic import Field
+
+from playbook.refusal import RefusalModel
 from playbook.arms import ArmScore, Output
 from playbook.attribution import CauseMix, Failure
+from playbook.checked import Frozen
 from playbook.evaluation import PairedTest
 from playbook.gates import Gate
 from playbook.plan import Plan
 from playbook.training_data import Audit
 
+Probability = Annotated[float, Field(ge=0, le=1)]
 
-class _Result(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class _Result(Frozen):
     headline: str
 
 
-class Prediction(BaseModel):
+class Prediction(Frozen):
     """What one participant expects of one statement, as a probability, written before anything is measured."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     who: str
     statement: str
-    probability: float = Field(ge=0, le=1)
+    probability: Probability
 
 
 class RoomResult(_Result):

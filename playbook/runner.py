@@ -6,11 +6,13 @@ Knows notebooks as files to execute and artifacts as JSON with recorded inputs. 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from playbook.engagement import ROUTE, Artifact, Engagement, home, write_atomic
 
@@ -68,14 +70,11 @@ def execute(client: Engagement, notebook: str, progress: Progress = lambda *_: N
     for cell in book.cells:
         if "parameters" in cell.metadata.get("tags", []):
             cell.source += f"\nCLIENT = {client.name!r}"
-    total = sum(cell.cell_type == "code" for cell in book.cells)
-    done = 0
+    total, done = sum(cell.cell_type == "code" for cell in book.cells), itertools.count(1)
 
     def on_cell(cell: dict, **_: object) -> None:
-        nonlocal done
         if cell["cell_type"] == "code":
-            done += 1
-            progress(notebook, done, total)
+            progress(notebook, next(done), total)
 
     runner = NotebookClient(
         book, timeout=TIMEOUT, kernel_name="python3", extra_arguments=QUIET, on_cell_executed=on_cell,
@@ -92,30 +91,31 @@ def execute(client: Engagement, notebook: str, progress: Progress = lambda *_: N
 
 def is_fresh(client: Engagement, notebook: str) -> bool:
     """Whether every artifact of a notebook exists in the client's own folder and none of its recorded inputs changed."""
-    names = [artifact for artifact, book in ROUTE.items() if book == notebook]
-    for name in names:
-        path = client.artifacts / f"{name}.json"
-        if not path.is_file():
-            return False
-        try:
-            stored = Artifact.model_validate_json(path.read_text(encoding="utf-8"))
-            if any(client.input_hash(key) != digest for key, digest in stored.inputs.items()):
-                return False
-        except ValueError:  # it is damaged, or an earlier artifact is missing or damaged
-            return False
-    return True
+    paths = [client.artifacts / f"{name}.json" for name in artifacts_of(notebook)]
+    try:
+        stored = [Artifact.model_validate_json(path.read_text(encoding="utf-8")) for path in paths]
+        return all(client.input_hash(key) == digest for one in stored for key, digest in one.inputs.items())
+    except (FileNotFoundError, ValueError):  # it is missing or damaged, or an earlier artifact is
+        return False
+
+
+def artifacts_of(notebook: str) -> list[str]:
+    """Names of what a notebook writes, in order."""
+    return [artifact for artifact, book in ROUTE.items() if book == notebook]
+
+
+def _result(client: Engagement, artifact: str) -> dict[str, Any]:
+    return json.loads(client.artifact_path(artifact).read_text(encoding="utf-8"))["result"]
 
 
 def headline(client: Engagement, notebook: str) -> str:
     """The headline a notebook wrote into its last artifact."""
-    names = [artifact for artifact, book in ROUTE.items() if book == notebook]
-    stored = json.loads(client.artifact_path(names[-1]).read_text(encoding="utf-8"))
-    return str(stored["result"].get("headline", ""))
+    return str(_result(client, artifacts_of(notebook)[-1]).get("headline", ""))
 
 
 def _closed_gate(client: Engagement) -> str:
-    stored = json.loads(client.artifact_path("07_training_data").read_text(encoding="utf-8"))
-    return "" if stored["result"]["may_train"] else "not run: the gates of 06 and 07 did not let it through"
+    may_train = _result(client, "07_training_data")["may_train"]
+    return "" if may_train else "not run: the gates of 06 and 07 did not let it through"
 
 
 def _code_digest(notebook: str) -> str:

@@ -46,12 +46,9 @@ def freeze(client: Engagement, reason: str = "") -> Study:
     except MissingArtifact:
         old = None
     plan = check_change(old, make_plan(questions, examples, client.settings.seed, _inputs(client)), reason)
-    headline = f"Plan {plan.digest[:12]} frozen: {_sizes(plan)}."
-    client.save(
-        "03_plan",
-        PlanResult(headline=headline, plan=plan, digest=plan.digest),
-        [client.questions, client.examples, client.codebook],
-    )
+    headline = f"Plan {plan.digest[:12]} frozen: questions {_sizes(plan.questions)}, examples {_sizes(plan.examples)}."
+    result = PlanResult(headline=headline, plan=plan, digest=plan.digest)
+    client.save("03_plan", result, [client.questions, client.examples, client.codebook])
     return _study(client, plan, questions, examples)
 
 
@@ -61,9 +58,8 @@ def open_study(client: Engagement) -> Study:
     now = _inputs(client)
     changed = [name for name in now if now[name] != plan.inputs.get(name)]
     if changed:
-        raise EngagementError(
-            f"{', '.join(changed)} changed after the plan was frozen: run notebooks/03_prompt_baseline.ipynb again."
-        )
+        fix = "run notebooks/03_prompt_baseline.ipynb again"
+        raise EngagementError(f"{', '.join(changed)} changed after the plan was frozen: {fix}.")
     return _study(client, plan, load_questions(client.questions), load_examples(client.examples))
 
 
@@ -78,10 +74,8 @@ def _study(client: Engagement, plan: Plan, questions: Sequence[Question], exampl
     )
 
 
-def _sizes(plan: Plan) -> str:
-    questions = " + ".join(f"{len(ids)} {split}" for split, ids in plan.questions.items())
-    examples = " + ".join(f"{len(ids)} {split}" for split, ids in plan.examples.items())
-    return f"questions {questions}, examples {examples}"
+def _sizes(splits: dict[str, tuple[str, ...]]) -> str:
+    return " + ".join(f"{len(ids)} {split}" for split, ids in splits.items())
 
 
 def count_look(client: Engagement, study: Study, notebook: str, arms: Sequence[str]) -> int:

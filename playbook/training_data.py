@@ -9,59 +9,39 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from playbook.checked import Frozen
 from playbook.classifiers import cross_validated, fit_probe
 from playbook.evaluation import Proportion, normalise, proportion
 from playbook.items import Example
 
-REPAIR = {
-    "leaks into the held-out split": "remove these rows from training",
-    "personal data": "mask it (the proposed copy does), or waive it by name",
-    "same text, different codes": "let one person decide the code of each pair",
-    "exact duplicates": "keep one of each",
-    "near duplicates": "keep the clearer one",
-    "suspected wrong code": "read these first, with the code book",
-    "codes with few examples": "collect more for these codes",
-    "very short texts": "check that they can be coded at all",
-}
 NEAR = 0.93  # cosine from which two texts are called near duplicates
-PERSONAL = {
-    "e-mail address": re.compile(r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b"),
-    "phone number": re.compile(r"(?<!\d)(?:\+?1[-. ]?)?\(?\d{3}\)?[-. ]\d{3}[-. ]\d{4}(?!\d)"),
-    "social security number": re.compile(r"(?<!\d)(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?!\d)"),
-    "card number": re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)"),
-    "IBAN": re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"),
-}
 
 
-class Finding(BaseModel):
+class Finding(Frozen):
     """One kind of defect: which rows have it, how grave it is, and what to do."""
 
-    model_config = ConfigDict(frozen=True)
     kind: str
     rows: tuple[str, ...]
     blocks: bool
     repair: str
 
 
-class CurvePoint(BaseModel):
+class CurvePoint(Frozen):
     """The linear probe's share right on the tuning split when trained on `examples` examples (mean of the repeats)."""
 
-    model_config = ConfigDict(frozen=True)
     examples: int
     mean: float
     low: float
     high: float
 
 
-class Audit(BaseModel):
+class Audit(Frozen):
     """What notebook 07 hands on: counts, findings, the learning curve, and whether training may use the data."""
 
-    model_config = ConfigDict(frozen=True)
     examples: int
     codes: int
     smallest_code: tuple[str, int]
@@ -92,30 +72,6 @@ def near_pairs(
     return [(left[i].id, right[j].id) for i, j in zip(rows, columns, strict=True) if left[i].id != right[j].id]
 
 
-def personal_data(text: str) -> list[str]:
-    """Kinds of personal data that patterns find in a text; card numbers and IBANs only when their check digits hold."""
-    found = []
-    for kind, pattern in PERSONAL.items():
-        matches = [re.sub(r"[ -]", "", m.group()) for m in pattern.finditer(text)]
-        if kind == "card number":
-            matches = [m for m in matches if luhn(m)]
-        if kind == "IBAN":
-            matches = [m for m in matches if iban(m)]
-        if matches:
-            found.append(kind)
-    return found
-
-
-def mask(text: str) -> str:
-    """The text with every personal-data match replaced by its kind in square brackets."""
-    for kind, pattern in PERSONAL.items():
-        valid = {"card number": luhn, "IBAN": iban}.get(kind, lambda _: True)
-        text = pattern.sub(
-            lambda m, k=kind, v=valid: f"[{k}]" if v(re.sub(r"[ -]", "", m.group())) else m.group(), text
-        )
-    return text
-
-
 def luhn(digits: str) -> bool:
     """Check digit of a payment card number (ISO/IEC 7812-1)."""
     doubled = [int(d) * (1 + n % 2) for n, d in enumerate(reversed(digits))]
@@ -125,6 +81,34 @@ def luhn(digits: str) -> bool:
 def iban(code: str) -> bool:
     """Check digits of an IBAN (ISO 13616: rearranged number modulo 97 is 1)."""
     return 15 <= len(code) <= 34 and int("".join(str(int(c, 36)) for c in code[4:] + code[:4])) % 97 == 1
+
+
+PERSONAL: dict[
+    str, tuple[str, Callable[[str], bool]]
+] = {  # kind: (pattern, check of a match without blanks and hyphens)
+    "e-mail address": (r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b", bool),
+    "phone number": (r"(?<!\d)(?:\+?1[-. ]?)?\(?\d{3}\)?[-. ]\d{3}[-. ]\d{4}(?!\d)", bool),
+    "social security number": (r"(?<!\d)(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?!\d)", bool),
+    "card number": (r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)", luhn),
+    "IBAN": (r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b", iban),
+}
+
+
+def _compact(match: re.Match[str]) -> str:
+    return re.sub(r"[ -]", "", match.group())
+
+
+def personal_data(text: str) -> list[str]:
+    """Kinds of personal data that patterns find in a text; card numbers and IBANs only when their check digits hold."""
+    found = PERSONAL.items()
+    return [kind for kind, (form, valid) in found if any(valid(_compact(m)) for m in re.finditer(form, text))]
+
+
+def mask(text: str) -> str:
+    """The text with every personal-data match replaced by its kind in square brackets."""
+    for kind, (form, valid) in PERSONAL.items():
+        text = re.sub(form, lambda m, k=kind, ok=valid: f"[{k}]" if ok(_compact(m)) else m.group(), text)
+    return text
 
 
 def audit(
@@ -141,28 +125,24 @@ def audit(
     near = sorted({tuple(sorted(p)) for p in near_pairs(train, train, vectors, vectors)})
     conflicts = sorted({i for group in [*same, *near] if len({label[i] for i in group}) > 1 for i in group})
     held = {normalise(e.text) for e in held_out}
-    leaks = {e.id for e in train if normalise(e.text) in held} | {
-        a for a, _ in near_pairs(train, held_out, vectors, held_out_vectors)
-    }
+    leaks = {a for a, _ in near_pairs(train, held_out, vectors, held_out_vectors)}
+    leaks |= {e.id for e in train if normalise(e.text) in held}
     few = [c for c, n in Counter(label.values()).items() if n < thresholds["least_per_code_for_training"]]
-    found = {
-        "leaks into the held-out split": sorted(leaks),
-        "personal data": [e.id for e in train if personal_data(e.text)],
-        "same text, different codes": conflicts,
-        "exact duplicates": sorted(i for group in same for i in group[1:]),
-        "near duplicates": sorted({b for _, b in near}),
-        "suspected wrong code": suspected(train, vectors, seed),
-        "codes with few examples": sorted(few),
-        "very short texts": [e.id for e in train if len(e.text.split()) < 3],
-    }
-    blocking = {"leaks into the held-out split", "personal data"}
-    if len(conflicts) > thresholds["conflicting_labels"] * len(train):
-        blocking.add("same text, different codes")
-    return [
-        Finding(kind=kind, rows=tuple(rows), blocks=kind in blocking, repair=REPAIR[kind])
-        for kind, rows in found.items()
-        if rows
+    private = [e.id for e in train if personal_data(e.text)]
+    too_many = len(conflicts) > thresholds["conflicting_labels"] * len(train)
+    again = sorted(i for group in same for i in group[1:])
+    short = [e.id for e in train if len(e.text.split()) < 3]
+    found = [  # kind, rows, whether it blocks training, what to do
+        ("leaks into the held-out split", sorted(leaks), True, "remove these rows from training"),
+        ("personal data", private, True, "mask it (the proposed copy does), or waive it by name"),
+        ("same text, different codes", conflicts, too_many, "let one person decide the code of each pair"),
+        ("exact duplicates", again, False, "keep one of each"),
+        ("near duplicates", sorted({b for _, b in near}), False, "keep the clearer one"),
+        ("suspected wrong code", suspected(train, vectors, seed), False, "read these first, with the code book"),
+        ("codes with few examples", sorted(few), False, "collect more for these codes"),
+        ("very short texts", short, False, "check that they can be coded at all"),
     ]
+    return [Finding(kind=kind, rows=tuple(rows), blocks=stop, repair=fix) for kind, rows, stop, fix in found if rows]
 
 
 def suspected(examples: Sequence[Example], vectors: np.ndarray, seed: int) -> list[str]:
@@ -177,15 +157,10 @@ def suspected(examples: Sequence[Example], vectors: np.ndarray, seed: int) -> li
     folds = min(5, min(Counter(labels).values(), default=0))
     if len(set(labels)) < 2 or folds < 2:
         return []
-    predicted, confidence = cross_validated(vectors[rows], labels, folds, seed)
-    usual: dict[str, float] = {}
-    for code in set(predicted):
-        usual[code] = float(np.mean([c for p, c in zip(predicted, confidence, strict=True) if p == code]))
-    return sorted(
-        examples[n].id
-        for n, label, p, c in zip(rows, labels, predicted, confidence, strict=True)
-        if p != label and c >= usual[p] + 0.05
-    )
+    predicted, confidence = (np.asarray(found) for found in cross_validated(vectors[rows], labels, folds, seed))
+    usual = np.array([confidence[predicted == code].mean() for code in predicted])
+    doubted = (predicted != np.asarray(labels)) & (confidence >= usual + 0.05)
+    return sorted(examples[rows[n]].id for n in np.flatnonzero(doubted))
 
 
 def agreement(first: Sequence[str], second: Sequence[str]) -> Proportion:
@@ -205,21 +180,14 @@ def learning_curve(
 
     A subset that happens to hold one code only gives that code to every text.
     """
-    expected = [e.label for e in tune]
+    labels, expected = np.array([e.label for e in train]), np.array([e.label for e in tune])
     points = []
     for share in (0.25, 0.5, 0.75, 1.0):
-        scores = []
+        size, scores = round(share * len(train)), []
         for repeat in range(repeats if share < 1 else 1):
-            rows = sorted(
-                random.Random(f"{seed}/{repeat}").sample(range(len(train)), max(1, round(share * len(train))))
-            )
-            labels = [train[n].label for n in rows]
-            one_code = len(set(labels)) == 1
-            predicted = labels[:1] * len(tune) if one_code else fit_probe(vectors[rows], labels).predict(tune_vectors)
-            scores.append(float(np.mean([p == e for p, e in zip(predicted, expected, strict=True)])))
-        points.append(
-            CurvePoint(
-                examples=round(share * len(train)), mean=float(np.mean(scores)), low=min(scores), high=max(scores)
-            )
-        )
+            rows = sorted(random.Random(f"{seed}/{repeat}").sample(range(len(train)), max(1, size)))
+            one_code = len(set(labels[rows])) == 1
+            predicted = labels[rows[0]] if one_code else fit_probe(vectors[rows], labels[rows]).predict(tune_vectors)
+            scores.append(float(np.mean(np.asarray(predicted) == expected)))
+        points.append(CurvePoint(examples=size, mean=float(np.mean(scores)), low=min(scores), high=max(scores)))
     return points

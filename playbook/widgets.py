@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -19,6 +20,7 @@ from playbook.diagnosis import Question, RuleTable, UseCase
 from playbook.engagement import Engagement, write_atomic
 
 WIDE = {"description_width": "260px"}
+UNKNOWN = "not known"
 
 
 def saved_form(client: Engagement, name: str) -> dict[str, Any]:
@@ -59,34 +61,22 @@ def diagnosis_form(client: Engagement, rules: RuleTable, use_case: UseCase) -> w
 
 
 def _question(question: Question, answer: Any) -> w.Widget:
+    said = {"description": question.label, "style": WIDE}
     if question.type == "number":
-        return w.Text(
-            value="" if answer is None else str(answer),
-            description=question.label,
-            placeholder=question.unit,
-            style=WIDE,
-        )
-    choices = ["yes", "no"] if question.type == "yes_no" else list(question.choices)
-    value = {True: "yes", False: "no"}.get(answer, answer) if question.type == "yes_no" else answer
-    return w.Dropdown(
-        options=["not known", *choices], value=value or "not known", description=question.label, style=WIDE
-    )
+        return w.Text(value="" if answer is None else str(answer), placeholder=question.unit, **said)
+    named = {True: "yes", False: "no", None: UNKNOWN}
+    options = [UNKNOWN, *(named.get(option, option) for option in question.options)]
+    return w.Dropdown(options=options, value=named.get(answer, answer), **said)
 
 
 def _answer(question: Question, value: str) -> Any:
-    if value in ("", "not known"):
-        return None
+    answer: Any = None if value in ("", UNKNOWN) else value
     if question.type == "yes_no":
-        return value == "yes"
-    if question.type == "number":
-        try:
-            answer: Any = float(value) if "." in value else int(value)
-        except ValueError:
-            raise ValueError(f"{question.label}: '{value}' is not a number; give {question.unit}.") from None
-    else:
-        answer = value
-    problem = question.problem(answer)
-    if problem:
+        answer = {"yes": True, "no": False}.get(value)
+    elif question.type == "number" and answer:
+        with suppress(ValueError):  # what is no number stays a text, and that is no answer to this question
+            answer = float(value) if "." in value else int(value)
+    if problem := question.problem(answer):
         raise ValueError(f"{question.label}: {problem}.")
     return answer
 

@@ -104,7 +104,10 @@ class Parrot:
 
 
 def test_with_a_chat_model_the_rungs_are_prompts_that_grow() -> None:
-    codes = [Code(code="DLV", label="late van", definition="came late"), Code(code="BIL", label="wrong bill", definition="")]
+    codes = [
+        Code(code="DLV", label="late van", definition="came late"),
+        Code(code="BIL", label="wrong bill", definition=""),
+    ]
     train = [Example(id="1", text="the van was late", label="DLV")]
     seen = {}
     for arm in ("label_name", "definition", "nearest_examples"):

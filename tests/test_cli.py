@@ -156,7 +156,7 @@ BAD = {
     "duplicate ids": (
         {"q.csv": HEAD + "q1,Q?,A,a,x,yes\nq1,R?,A,a,x,yes\n"},
         ["--questions", "q.csv"],
-        "q.csv line 3: id 'q1' is empty or used twice (also on line 2)",
+        "q.csv line 3: id 'q1' is used already on line 2",
     ),
     "no key strings": (
         {"q.csv": HEAD + "q1,Q?,A,,x,yes\n"},
@@ -164,7 +164,7 @@ BAD = {
         "question q1 is answerable but must_contain is empty",
     ),
     "no questions file": ({}, ["--questions", "not_there.csv"], "not_there.csv is not there"),
-    "an empty label": ({"e.csv": "text,label\nwords,\n"}, ["--examples", "e.csv"], "e.csv line 2: label is empty"),
+    "an empty label": ({"e.csv": "text,label\nwords,\n"}, ["--examples", "e.csv"], "e.csv line 2: 'label' is empty"),
     "a label with one example": (
         {"e.csv": EXAMPLES + "x,one of its kind,LONELY\n"},
         ["--examples", "e.csv"],

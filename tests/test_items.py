@@ -62,11 +62,11 @@ def test_a_quoted_cell_may_hold_commas_and_line_breaks(tmp_path: Path) -> None:
         (HEAD, "has a header but no rows"),
         (
             HEAD + "q1,Q?,A,a,x.md,yes\n\nq1,R?,A,a,x.md,yes\n",
-            r"line 4: id 'q1' is empty or used twice \(also on line 2\)",
+            "line 4: id 'q1' is used already on line 2; give each its own",
         ),
-        (HEAD + ",Q?,A,a,x.md,yes\n", "line 2: id '' is empty"),
-        (HEAD + "q1,  ,A,a,x.md,yes\n", "line 2: question q1 is empty"),
-        (HEAD + "q1,Q?,A,a,x.md,perhaps\n", "answerable is 'perhaps'; write yes or no"),
+        (HEAD + ",Q?,A,a,x.md,yes\n", "line 2: 'id' is empty; fill it in"),
+        (HEAD + "q1,  ,A,a,x.md,yes\n", "line 2: 'question' is empty"),
+        (HEAD + "q1,Q?,A,a,x.md,perhaps\n", "line 2: 'answerable' is 'perhaps'; write yes or no"),
         (HEAD + "q1,Q?,A, ; ,x.md,yes\n", "q1 is answerable but must_contain is empty"),
         (HEAD + "q1,Well, when?,A,a,x.md,yes\n", "line 2 has 7 cells, the header 6: quote texts that hold a comma"),
     ],
@@ -111,9 +111,9 @@ def test_examples_keep_their_ids_or_get_the_line_as_id(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("text\nwords\n", r"lacks the column\(s\) label; it has: text"),
-        ("text,label\n,A\n", "line 2: text is empty; fill it or delete the row"),
-        ("text,label\nwords,\n", "line 2: label is empty"),
-        ("id,text,label\nx,a,A\nx,b,B\n", "line 3: id 'x' is used twice"),
+        ("text,label\n,A\n", "line 2: 'text' is empty; fill it in"),
+        ("text,label\nwords,\n", "line 2: 'label' is empty"),
+        ("id,text,label\nx,a,A\nx,b,B\n", "line 3: id 'x' is used already on line 2"),
     ],
 )
 def test_a_mistake_in_the_examples_is_named_with_its_line(tmp_path: Path, content: str, message: str) -> None:
@@ -142,7 +142,7 @@ def test_without_a_code_book_the_labels_stand_for_themselves(tmp_path: Path) -> 
 
 def test_a_code_that_stands_twice_in_the_code_book_is_refused(tmp_path: Path) -> None:
     path = csv(tmp_path, CODEBOOK + "RENT,Rent again,other words\n", "codebook.csv")
-    with pytest.raises(ValueError, match="codebook.csv line 4: code 'RENT' is used twice"):
+    with pytest.raises(ValueError, match="codebook.csv line 4: code 'RENT' is used already on line 2"):
         load_codebook(path, [])
 
 

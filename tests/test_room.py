@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from playbook import room
-from playbook.engagement import Engagement, EngagementError, Settings
+from playbook.engagement import Engagement, Settings
 from playbook.results import Prediction
 
 QUESTIONS = "id,question,expected_answer,must_contain,source,answerable\nq1,How much?,$150,$150,rental.md,yes\nq2,Helicopters?,,,,no\n"
@@ -95,12 +95,12 @@ def test_predictions_from_the_file_and_none_at_all(client: Engagement) -> None:
 @pytest.mark.parametrize("value", ["70", "-0.1", "often", "null"])
 def test_a_value_that_is_no_probability_is_refused_with_person_and_statement(client: Engagement, value: str) -> None:
     client.predictions.write_text(f"Ana: {{refuses: {value}}}\n")
-    with pytest.raises(EngagementError, match="Ana, refuses: .* is not a probability; give 0 to 1"):
+    with pytest.raises(ValueError, match="predictions.yaml, line 1: 'Ana.refuses' is .*; correct it"):
         room.load_predictions(client, {})
 
 
 @pytest.mark.parametrize("text", ["- Ana\n", "Ana: 0.5\n", "just words\n", "Ana: {refuses: 0.5\n"])
 def test_a_predictions_file_of_another_shape_is_refused(client: Engagement, text: str) -> None:
     client.predictions.write_text(text)
-    with pytest.raises(EngagementError, match="predictions.yaml cannot be read"):
+    with pytest.raises(ValueError, match="predictions.yaml(, line 1: 'Ana'| holds no entries|: not readable YAML)"):
         room.load_predictions(client, {})

@@ -84,10 +84,10 @@ def test_very_short_texts_are_named() -> None:
 
 
 def test_suspected_wrong_code_is_the_planted_one() -> None:
-    planted = [Example(id=f"a{n}", text="", label="A") for n in range(8)] + [
-        Example(id=f"b{n}", text="", label="B") for n in range(8)
+    planted = [Example(id=f"a{n}", text="-", label="A") for n in range(8)] + [
+        Example(id=f"b{n}", text="-", label="B") for n in range(8)
     ]
-    planted.append(Example(id="wrong", text="", label="B"))
+    planted.append(Example(id="wrong", text="-", label="B"))
     angles = np.radians([*np.linspace(-25, 25, 8), *np.linspace(65, 115, 8), 0])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     assert suspected(planted, vectors, seed=0) == ["wrong"]
@@ -164,7 +164,7 @@ def test_mask_replaces_every_match_and_nothing_else() -> None:
 
 
 def separable(count: int) -> tuple[list[Example], np.ndarray]:
-    made = [Example(id=f"{label}{n}", text="", label=label) for n in range(count) for label in "AB"]
+    made = [Example(id=f"{label}{n}", text="-", label=label) for n in range(count) for label in "AB"]
     return made, np.array([[1.0, 0.0] if e.label == "A" else [0.0, 1.0] for e in made])
 
 
