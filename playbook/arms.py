@@ -7,28 +7,30 @@ to run an arm; does not know statistics, plans or causes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from playbook import classifiers
-from playbook.answering import Answer, Answerer
+from playbook.answering import Answer, Answerer, names_and_numbers
+from playbook.checked import Frozen
 from playbook.chunking import embedding_text, sentence_spans
 from playbook.classifiers import PROXY_ARMS, Task
 from playbook.evaluation import Proportion, contains, proportion
 from playbook.items import Code, Example, Question
+from playbook.refusal import Case, swapped
 from playbook.retrieval import HybridRetriever
 
 Evidence = Literal["direct", "proxy"]
 Progress = Callable[[Sequence], Sequence]
+Setting = TypeVar("Setting", bound=Hashable)
 
 
-class Output(BaseModel):
+class Output(Frozen):
     """One arm's answer to one item. `milliseconds` is not part of a `result`: it differs on every run."""
 
-    model_config = ConfigDict(frozen=True)
     item: str
     arm: str
     output: str
@@ -41,10 +43,9 @@ class Output(BaseModel):
     evidence: Evidence = "direct"
 
 
-class ArmScore(BaseModel):
+class ArmScore(Frozen):
     """One line of the arms table."""
 
-    model_config = ConfigDict(frozen=True)
     arm: str
     evidence: Evidence
     right: Proportion
@@ -67,7 +68,7 @@ def classify(
         return []
     started = time.perf_counter()
     predicted = classifiers.ARMS[arm](Task(train, [i.text for i in items], codes, encode, chat))
-    each = 1000 * (time.perf_counter() - started) / max(len(items), 1)
+    each = 1000 * (time.perf_counter() - started) / len(items)
     return coded(arm, items, predicted, each, "proxy" if arm in PROXY_ARMS and chat is None else "direct")
 
 
@@ -75,18 +76,9 @@ def coded(
     arm: str, items: Sequence[Example], predicted: Sequence[str], milliseconds: float, evidence: Evidence
 ) -> list[Output]:
     """Rows of the table for codes an arm has already given."""
-    return [
-        Output(
-            item=i.id,
-            arm=arm,
-            output=p,
-            expected=i.label,
-            correct=p == i.label,
-            milliseconds=milliseconds,
-            evidence=evidence,
-        )
-        for i, p in zip(items, predicted, strict=True)
-    ]
+    same = {"arm": arm, "milliseconds": milliseconds, "evidence": evidence}
+    pairs = zip(items, predicted, strict=True)
+    return [Output(item=i.id, output=p, expected=i.label, correct=p == i.label, **same) for i, p in pairs]
 
 
 def answer_arm(
@@ -100,37 +92,50 @@ def answer_arm(
     weights = {"keyword": 0.0, "dense": 1.0, "hybrid": settled, "first_sentences": settled}
     if arm not in weights:
         raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(weights)}.")
-    answerer = answerer.with_weight(weights[arm])
-    answers = [
-        first_sentences(answerer, q) if arm == "first_sentences" else answerer.ask(q.question)
-        for q in progress(questions)
-    ]
+    answerer = answerer.with_retriever(answerer.retriever.varied(weight=weights[arm]))
+    plain = arm == "first_sentences"
+    answers = [first_sentences(answerer, q) if plain else answerer.ask(q.question) for q in progress(questions)]
     return [judge(arm, q, a) for q, a in zip(questions, answers, strict=True)], answers
 
 
 def hit_rates(
-    retriever: HybridRetriever, questions: Sequence[Question], weights: Sequence[float], k: int = 5
-) -> dict[float, float]:
-    """Search weight -> share of answerable questions whose `k` best passages hold the key strings in the right file."""
+    tried: Mapping[Setting, HybridRetriever], questions: Sequence[Question], k: int = 5
+) -> dict[Setting, float]:
+    """Setting -> share of answerable questions whose `k` best passages hold the key strings in the right file."""
     asked = [q for q in questions if q.answerable]
-    rates = {}
-    for weight in weights:
-        fused = retriever.with_weight(weight)
-        rates[weight] = float(np.mean([hit(fused, q, k) for q in asked])) if asked else 0.0
-    return rates
+    return {name: float(np.mean([hit(fused, q, k) for q in asked])) if asked else 0.0 for name, fused in tried.items()}
 
 
 def hit(retriever: HybridRetriever, question: Question, k: int = 5) -> bool:
     """Whether the `k` best passages from the right file hold the key strings together."""
-    right = [
-        h.passage for h in retriever.search(question.question, k) if h.passage.metadata["source"] == question.source
-    ]
-    return bool(right) and contains(" ".join(embedding_text(p) for p in right), question.must_contain)
+    found = [hit.passage for hit in retriever.search(question.question, k)]
+    right = [embedding_text(passage) for passage in found if passage.metadata["source"] == question.source]
+    return bool(right) and contains(" ".join(right), question.must_contain)
 
 
 def best_weight(rates: dict[float, float]) -> float:
     """The search weight with the highest hit rate; among equals the one nearest to an even mix."""
     return min(rates, key=lambda weight: (-round(rates[weight], 6), abs(weight - 0.5), weight))
+
+
+def support_cases(answerer: Answerer, questions: Sequence[Question]) -> list[Case]:
+    """What refusal is calibrated on: each question, and for an answerable one its twins that must be refused.
+
+    One twin loses its source file, the other asks for a name or number that no document holds.
+    """
+    cases = []
+    for question in questions:
+        asked: list[tuple[str, str | None, bool | None]] = [(question.question, None, question.answerable)]
+        if question.answerable:
+            entities = names_and_numbers(question.question)
+            twin = swapped(question.question, entities, answerer.retriever.keywords.document_frequency)
+            asked += [(question.question, question.source, None)] + ([(twin, None, None)] if twin else [])
+        for text, without, answerable in asked:
+            draft = answerer.draft(text, answerer.search(text, without))
+            quoted = " ".join(c.quote for c in draft.citations)
+            right = bool(answerable) and contains(quoted, question.must_contain)
+            cases.append(Case(draft.features, right, answerable, question.source or question.id))
+    return cases
 
 
 def judge(arm: str, question: Question, answer: Answer) -> Output:
@@ -165,34 +170,28 @@ def first_sentences(answerer: Answerer, question: Question) -> Answer:
 def score(outputs: Sequence[Output]) -> list[ArmScore]:
     """The arms table, in the order the arms first occur."""
     table = []
-    for arm in dict.fromkeys(o.arm for o in outputs):
-        rows = [o for o in outputs if o.arm == arm]
+    for arm, rows in _by_arm(outputs).items():
         right = proportion(sum(o.correct for o in rows), len(rows))
-        table.append(
-            ArmScore(
-                arm=arm,
-                evidence=rows[0].evidence,
-                right=right,
-                refused=sum(o.refused for o in rows),
-                tokens=sum(o.tokens for o in rows),
-            )
-        )
+        used = {"refused": sum(o.refused for o in rows), "tokens": sum(o.tokens for o in rows)}
+        table.append(ArmScore(arm=arm, evidence=rows[0].evidence, right=right, **used))
     return table
 
 
 def latency(outputs: Sequence[Output]) -> dict[str, float]:
     """Arm -> mean milliseconds an item, for the `run` part of an artifact."""
-    arms = dict.fromkeys(o.arm for o in outputs)
-    return {arm: round(float(np.mean([o.milliseconds for o in outputs if o.arm == arm])), 1) for arm in arms}
+    return {arm: round(float(np.mean([o.milliseconds for o in rows])), 1) for arm, rows in _by_arm(outputs).items()}
 
 
 def correctness(outputs: Sequence[Output]) -> dict[str, list[bool]]:
     """Arm -> one truth value per item, for paired tests; every arm must have answered the same items in the same order."""
-    arms: dict[str, list[bool]] = {}
-    order: dict[str, list[str]] = {}
+    arms = _by_arm(outputs)
+    if len({tuple(o.item for o in rows) for rows in arms.values()}) > 1:
+        raise ValueError(f"the arms {', '.join(arms)} did not answer the same items: run them all on one split.")
+    return {arm: [o.correct for o in rows] for arm, rows in arms.items()}
+
+
+def _by_arm(outputs: Sequence[Output]) -> dict[str, list[Output]]:
+    arms: dict[str, list[Output]] = {}
     for row in outputs:
-        arms.setdefault(row.arm, []).append(row.correct)
-        order.setdefault(row.arm, []).append(row.item)
-    if len({tuple(items) for items in order.values()}) > 1:
-        raise ValueError(f"the arms {', '.join(order)} did not answer the same items: run them all on one split.")
+        arms.setdefault(row.arm, []).append(row)
     return arms

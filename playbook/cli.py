@@ -133,22 +133,50 @@ def _counts(counts: dict[str, int]) -> str:
     return f"{counts['files']} files = " + " + ".join(f"{n} {s}" for s, n in counts.items() if s != "files")
 
 
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command()
+def index(
+    client: Annotated[str, typer.Argument(help="An engagement's name.")] = SAMPLE,
+    purge: Annotated[
+        bool, typer.Option(help="Forget files that are gone, even if they are most of the index.")
+    ] = False,
+) -> None:
+    """Bring the index up to date with the client's documents, and account for every file."""
+    from playbook.knowledge import index_folder
+
+    indexed = index_folder(open_engagement(client), purge=purge)
+    print(_counts(indexed.corpus.counts()))
+    print("\n".join(f"  {f.source}: {f.status} - {f.reason}" for f in indexed.corpus.files if f.reason != "read"))
+    print(", ".join(f"{n} passages {what}" for what, n in indexed.changes.items()))
+    print(f'Next: playbook ask {client} "a question"')
+
+
 @app.command()
 def ask(
     client: Annotated[str, typer.Argument(help="An engagement's name.")],
     question: Annotated[str, typer.Argument(help="The question, in quotes.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    role: Annotated[list[str] | None, typer.Option(help="Who asks; decides which documents may be used.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Answer one question from the client's documents, with citations, or refuse and say why."""
-    from playbook.knowledge import open_answerer
+    from playbook.knowledge import log_query, open_answerer
 
-    answer = open_answerer(open_engagement(client)).ask(question)
+    opened = open_engagement(client)
+    answerer = open_answerer(opened, tuple(role) if role else None)
+    answer = answerer.ask(question)
+    log_query(opened, answer, answerer.retriever.store.generation)
     if as_json:
         print(json.dumps(answer.model_dump(mode="json"), ensure_ascii=False, indent=1))
     elif answer.refused:
         print(f"No answer: {answer.reason}.")
     else:
-        print("\n".join(f"{c.quote}\n    [{c}]" for c in answer.citations) if answer.citations else answer.text)
+        print("" if answerer.chat is None else answer.text)
+        print("\n".join(f"{c.quote}\n    [{c}]" for c in answer.citations))
+        if answer.conflicts:
+            print("Another document gives other figures on the same thing:")
+            print("\n".join(f"{c.quote}\n    [{c}]" for c in answer.conflicts))
         print(f"confidence {answer.confidence:.2f}")
 
 
@@ -169,11 +197,47 @@ def lab(port: Annotated[int, typer.Option(help="Port of the local server.")] = 8
         raise EngagementError("JupyterLab did not start: install it with pip install -c constraints.txt -e '.[lab]'.")
 
 
-@app.command()
-def bench() -> None:
-    """Time every notebook, the first answer and the import on this machine."""
-    code = subprocess.call([sys.executable, str(home() / "tools" / "bench.py")])
-    raise typer.Exit(code)
+bench = typer.Typer(help="Measure the product: on this machine, or on anybody's files.", invoke_without_command=True)
+app.add_typer(bench, name="bench")
+
+
+@bench.callback()
+def bench_here(context: typer.Context) -> None:
+    """Without a subcommand: time every notebook, the first answer, the import, indexing and queries on this machine."""
+    if context.invoked_subcommand is None:
+        raise typer.Exit(subprocess.call([sys.executable, str(home() / "tools" / "bench.py")]))
+
+
+@bench.command("retrieval")
+def bench_retrieval(
+    folder: Annotated[Path, typer.Argument(help="A folder in BEIR layout: corpus.jsonl, queries.jsonl, qrels.tsv.")],
+    as_json: Json = False,
+) -> None:
+    """Keyword, meaning and hybrid search on a BEIR folder; the hybrid weight comes from the other half of the queries."""
+    from playbook.benchmarks import retrieval
+
+    _report(retrieval(folder), as_json)
+
+
+@bench.command("answers")
+def bench_answers(
+    documents: Annotated[Path, typer.Argument(help="A folder of files.")],
+    questions: Annotated[Path, typer.Argument(help="JSON Lines: question, must_contain, source, answerable.")],
+    as_json: Json = False,
+) -> None:
+    """Cited answers and refusals on any folder with questions, beside a plain three-sentences baseline."""
+    from playbook.benchmarks import answers
+
+    _report(answers(documents, questions), as_json)
+
+
+def _report(figures: dict[str, object], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        shown = "  ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        print(f"{name:24} {shown}")
 
 
 def main() -> None:

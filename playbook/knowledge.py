@@ -1,20 +1,24 @@
 """A client's folder to an answerer: load, cut, index, retrieve, answer, in the one order everybody uses.
 
-Joins documents, chunking, embedding, store, retrieval and answering for one engagement. Holds no method of its own.
+Joins documents, chunking, embedding, store, retrieval and answering for one engagement, and keeps its query log. Holds
+no method of its own.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playbook.answering import Answerer, RefusalModel, shipped_refusal
+from playbook.answering import Answer, Answerer
 from playbook.chunking import chunk_sections, embedding_text
 from playbook.documents import Corpus, load_folder
-from playbook.embedding import load_embeddings
+from playbook.embedding import load_embeddings, load_reranker
 from playbook.engagement import Engagement, MissingArtifact
 from playbook.models import chat_model, load_profile
+from playbook.refusal import RefusalModel, shipped_refusal
 from playbook.retrieval import HybridRetriever
 from playbook.store import FaissStore
 
@@ -28,30 +32,43 @@ class Indexed:
     changes: dict[str, int]
 
 
-def index_folder(client: Engagement, folder: Path | None = None, keep_in: Path | None = None) -> Indexed:
+def index_folder(
+    client: Engagement, folder: Path | None = None, keep_in: Path | None = None, purge: bool = False
+) -> Indexed:
     """Bring the client's index up to date with its documents; unchanged content costs no embedding.
 
     `folder` and `keep_in` replace the client's own documents and index folders (the drills of notebook 04 use copies).
-    Raises ValueError when no file of the folder can be read.
+    Raises ValueError when no file of the folder can be read, or when more than half of the files in the index are gone
+    from the folder and `purge` does not confirm that this is meant: a folder that was moved must not empty an index.
     """
     profile = load_profile(client.settings.profile)
     embeddings = load_embeddings(profile)
-    where = keep_in or client.index
-    corpus = load_folder(folder or client.documents)
-    if not corpus.sections:
+    folder, where = folder or client.documents, keep_in or client.index
+    corpus = load_folder(folder, client.audiences if client.audiences.is_file() else None)
+    store = FaissStore.open(where, embeddings, embedding_text)
+    held = {d.metadata["source"] for d in store.documents.values()}
+    gone = held - {f.source for f in corpus.files}
+    if len(gone) > len(held) / 2 and not purge:
+        raise ValueError(
+            f"{len(gone)} of the {len(held)} indexed files are no longer in {folder}, for instance {min(gone)}. If they are "
+            f"meant to be forgotten, confirm it: playbook index {client.name} --purge"
+        )
+    if not corpus.sections and not purge:
         first = corpus.files[0]
         raise ValueError(
-            f"none of the {len(corpus.files)} file(s) in {folder or client.documents} could be read; {first.source}: {first.reason}."
+            f"none of the {len(corpus.files)} file(s) in {folder} could be read; {first.source}: {first.reason}."
         )
-    store = FaissStore.open(where, embeddings, embedding_text)
     changes = store.sync(chunk_sections(corpus.sections, embeddings.count_tokens, profile.chunk_tokens))
     if changes["added"] or changes["removed"]:
         store.save(where)
     return Indexed(corpus, store, changes)
 
 
-def open_answerer(client: Engagement) -> Answerer:
-    """The client's answerer with the search weight and refusal that notebook 04 settled, else the shipped ones."""
+def open_answerer(client: Engagement, roles: tuple[str, ...] | None = None) -> Answerer:
+    """The client's answerer with the search weight and refusal that notebook 04 settled, else the shipped ones.
+
+    `roles`: who asks; the settings' roles when left out.
+    """
     from playbook.results import RagResult
 
     store = index_folder(client).store
@@ -61,17 +78,43 @@ def open_answerer(client: Engagement) -> Answerer:
         weight, refusal = settled.weight, settled.refusal
     except MissingArtifact:
         pass  # before notebook 04 has run, the calibration shipped with the project answers
-    return make_answerer(client, store, weight, refusal)
+    return make_answerer(client, store, weight, refusal, roles)
 
 
 def make_answerer(
-    client: Engagement, store: FaissStore, weight: float, refusal: RefusalModel | None = None
+    client: Engagement,
+    store: FaissStore,
+    weight: float,
+    refusal: RefusalModel | None = None,
+    roles: tuple[str, ...] | None = None,
 ) -> Answerer:
-    """An answerer over a store; with a chat model when the client's profile names one."""
-    return Answerer(HybridRetriever(store=store, weight=weight), refusal or shipped_refusal(), client_chat(client))
+    """An answerer over a store; with the chat model and the reranker that the client's profile names."""
+    profile = load_profile(client.settings.profile)
+    retriever = HybridRetriever(
+        store=store,
+        weight=weight,
+        roles=roles or client.settings.roles,
+        rerank=load_reranker(profile.reranker) if profile.reranker else None,
+    )
+    return Answerer(retriever, refusal or shipped_refusal(), client_chat(client))
 
 
 def client_chat(client: Engagement) -> Any:
     """The chat model that the client's profile names, or None."""
     name = load_profile(client.settings.profile).chat_model
     return chat_model(name) if name else None
+
+
+def log_query(client: Engagement, answer: Answer, generation: str) -> None:
+    """Add one line to the client's query log: hashes, ids and the decision, never a word of question or answer."""
+    line = {
+        "question": hashlib.sha256(answer.question.encode()).hexdigest()[:16],
+        "passages": answer.passage_ids,
+        "generation": generation,
+        "model": load_profile(client.settings.profile).chat_model or "extractive",
+        "refused": answer.refused,
+        "confidence": round(answer.confidence, 3),
+    }
+    client.query_log.parent.mkdir(parents=True, exist_ok=True)
+    with client.query_log.open("a", encoding="utf-8") as log:
+        log.write(json.dumps(line) + "\n")

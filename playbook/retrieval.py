@@ -1,15 +1,19 @@
 """Keyword search, search by meaning, and both together, as a LangChain `BaseRetriever`.
 
-Knows a FaissStore and bm25s. It does not know answers. Fusion is a convex combination of min-max normalised scores
-(Bruch et al. 2022, arXiv 2210.11934); the weight is chosen on the client's own tuning questions, and 0 (keywords only)
-and 1 (meaning only) are allowed, because fusing can hurt.
+Knows a FaissStore, bm25s and a stemmer. It does not know answers. Two ways to fuse: a convex combination of min-max
+normalised scores (Bruch et al. 2022, arXiv 2210.11934) and reciprocal ranks (Cormack et al. 2009). The weight is
+chosen on the client's own tuning questions, and 0 (keywords only) and 1 (meaning only) are allowed, because fusing can
+hurt.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
 import bm25s
 import numpy as np
@@ -17,30 +21,34 @@ from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, PrivateAttr
+from snowballstemmer import stemmer
 
 from playbook.chunking import embedding_text
 from playbook.store import FaissStore
 
 POOL = 50  # candidates each leg hands to the fusion
+RERANKED = 20  # candidates a cross-encoder reads: more would take seconds on a laptop
+RRF = 60  # the constant of reciprocal rank fusion
+SUPERSEDED = 0.3  # what a passage of a replaced document loses of its fused score, which runs from 0 to 1
 STOPWORDS = frozenset(
-    "a an and are as at be but by can could did do does for from had has have he her his how i if in into is it its "
+    "a an and are as at be but by can could did do does for from had has have he her him his how i if in into is it its "
     "me my no not of on or our she should so than that the their them then there these they this to us was we were "
     "what when where which while who whom why will with would you your".split()
 )
+_stem = lru_cache(200_000)(stemmer("english").stemWord)
+Rerank = Callable[[str, list[str]], Sequence[float]]
 
 
 def words(text: str) -> list[str]:
-    """Lower-case search words; part numbers, form numbers and amounts stay whole and are also split at their hyphens.
+    """Lower-case search words, stemmed (Snowball English), stop words left out.
 
-    Stop words are left out; a plural s is cut so that "rentals" finds "rental".
+    Part numbers, form numbers and amounts stay whole and are also split at their hyphens, points and commas.
     """
     found: list[str] = []
-    for token in re.findall(r"[^\W_]+(?:[-./'][^\W_]+)*", text.lower()):
-        parts = re.split(r"[-./']", token)
+    for token in re.findall(r"[^\W_]+(?:[-./',][^\W_]+)*", text.lower()):
+        parts = re.split(r"[-./',]", token)
         found += [token, *parts] if len(parts) > 1 else [token]
-    return [
-        w[:-1] if len(w) > 3 and w.endswith("s") and not w.endswith("ss") else w for w in found if w not in STOPWORDS
-    ]
+    return [_stem(w) for w in found if w not in STOPWORDS]
 
 
 @dataclass(frozen=True)
@@ -54,39 +62,48 @@ class Hit:
 
 
 class KeywordIndex:
-    """BM25 over the passages of a store."""
+    """BM25 over passages, with Anserini's settings for short texts (k1 = 0.9, b = 0.4)."""
 
     def __init__(self, passages: Sequence[Document]) -> None:
         self.passages = list(passages)
-        tokens = [words(embedding_text(p)) or ["\0"] for p in self.passages]
-        self.engine = bm25s.BM25()
+        tokens = [words(searched_text(p)) or ["\0"] for p in self.passages]
+        self.engine = bm25s.BM25(k1=0.9, b=0.4)
         self.engine.index(tokens, show_progress=False)
-        counts: dict[str, int] = {}
-        for document in tokens:
-            for word in set(document):
-                counts[word] = counts.get(word, 0) + 1
-        self.document_frequency = counts
+        self.document_frequency = Counter(word for document in tokens for word in set(document))
 
     def scores(self, question: str) -> np.ndarray:
         """BM25 score of every passage for `question`, shape (passages,), 0 and up."""
         known = [w for w in words(question) if w in self.document_frequency]
-        if not known:
-            return np.zeros(len(self.passages), np.float32)
-        return self.engine.get_scores(known)
+        return self.engine.get_scores(known) if known else np.zeros(len(self.passages), np.float32)
 
     def rarity(self, word: str) -> float:
-        """Inverse document frequency of a search word, 0 and up; an unknown word counts as the rarest."""
+        """Inverse document frequency of a stem from `words`, 0 and up; an unknown one counts as the rarest."""
         seen = self.document_frequency.get(word, 0)
         return float(np.log(1 + (len(self.passages) - seen + 0.5) / (seen + 0.5)))
 
 
+def searched_text(passage: Document) -> str:
+    """What keyword search reads of a passage: its file's name, its heading path and its text."""
+    name = passage.metadata.get("source", "").rsplit(".", 1)[0]
+    return re.sub(r"[_/-]", " ", name) + "\n" + embedding_text(passage)
+
+
 class HybridRetriever(BaseRetriever):
-    """Keyword and meaning search fused; `weight` is the share of meaning, 0 keywords only, 1 meaning only."""
+    """Keyword and meaning search fused; `weight` is the share of meaning, 0 keywords only, 1 meaning only.
+
+    `roles`: who asks, which decides what may be found. `fusion`: convex or rrf. `diversity`: 0 keeps the plain order,
+    up to 1 pushes down passages like those already chosen (maximal marginal relevance). `rerank`: a cross-encoder's
+    scores for (question, texts), or None.
+    """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
     store: FaissStore
     weight: float = 0.5
     k: int = 5
+    roles: tuple[str, ...] | None = None
+    fusion: Literal["convex", "rrf"] = "convex"
+    diversity: float = 0.0
+    rerank: Rerank | None = None
     _keywords: KeywordIndex = PrivateAttr()
 
     def model_post_init(self, context: object) -> None:
@@ -102,37 +119,72 @@ class HybridRetriever(BaseRetriever):
         """The keyword leg."""
         return self._keywords
 
-    def with_weight(self, weight: float) -> HybridRetriever:
-        """The same retriever with another weight (the keyword index is shared, not rebuilt)."""
-        other = self.model_copy(update={"weight": weight})
+    def varied(self, **settings: object) -> HybridRetriever:
+        """The same retriever with other settings (the keyword index is shared, not rebuilt)."""
+        other = self.model_copy(update=settings)
         other._keywords = self._keywords
         return other
 
     def search(self, question: str, k: int | None = None, without: str | None = None) -> list[Hit]:
         """The best passages, best first; `without` leaves one source file out (to make an unanswerable twin)."""
-        k = self.k if k is None else k
-        passages = self._keywords.passages
         vector = np.asarray(self.store.embedding.embed_query(question), np.float32)
-        dense = self.store.vectors @ vector
-        sparse = np.asarray(self._keywords.scores(question), np.float32)
-        allowed = np.array([p.metadata.get("source") != without for p in passages])
-        pool = _top(dense, allowed, POOL) if self.weight > 0 else []
-        pool = sorted({*pool, *(_top(sparse, allowed, POOL) if self.weight < 1 else [])})
-        if not pool:
+        return self.search_vector(question, vector, k, without)
+
+    def search_vector(
+        self, question: str, vector: np.ndarray, k: int | None = None, without: str | None = None
+    ) -> list[Hit]:
+        """The same for a question that is already embedded, as a unit vector."""
+        passages = self._keywords.passages
+        allowed = self.store.mask(self.roles)
+        if without is not None:
+            allowed = allowed & np.array([p.metadata.get("source") != without for p in passages])
+        sparse = np.where(allowed, self._keywords.scores(question), 0.0)
+        dense = np.where(allowed, self.store.vectors @ vector, -1.0)
+        pool = set(_top(dense, allowed)) if self.weight > 0 else set()
+        pool = np.array(sorted(pool | (set(_top(sparse, allowed)) if self.weight < 1 else set())), np.int64)
+        if not len(pool):
             return []
-        fused = self.weight * _scale(dense[pool]) + (1 - self.weight) * _scale(sparse[pool])
-        order = sorted(range(len(pool)), key=lambda n: (-round(float(fused[n]), 6), pool[n]))[:k]
+        scale = _scale if self.fusion == "convex" else _reciprocal_rank
+        fused = self.weight * scale(dense[pool]) + (1 - self.weight) * scale(sparse[pool])
+        fused -= SUPERSEDED * np.array([bool(passages[n].metadata.get("replaced_by")) for n in pool])
+        order = np.argsort(-np.round(fused, 6), kind="stable")
+        if self.rerank is not None:
+            head = order[:RERANKED]
+            fused[head] = fused.max() + _scale(
+                np.asarray(self.rerank(question, [passages[pool[n]].page_content for n in head]))
+            )
+            order = np.argsort(-fused, kind="stable")
+        order = self._diverse(order, fused, self.store.vectors[pool])[: self.k if k is None else k]
         return [Hit(passages[pool[n]], float(fused[n]), float(dense[pool[n]]), float(sparse[pool[n]])) for n in order]
+
+    def _diverse(self, order: np.ndarray, fused: np.ndarray, vectors: np.ndarray) -> list[int]:
+        """Maximal marginal relevance over the fused scores (Carbonell and Goldstein 1998)."""
+        rest, chosen = list(order), []
+        while self.diversity and rest and len(chosen) < 2 * self.k:
+            like = (vectors[rest] @ vectors[chosen].T).max(axis=1) if chosen else np.zeros(len(rest))
+            best = int(np.argmax((1 - self.diversity) * fused[rest] - self.diversity * like))
+            chosen.append(rest.pop(best))
+        return chosen + rest
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
         return [hit.passage for hit in self.search(query)]
 
 
-def _top(scores: np.ndarray, allowed: np.ndarray, count: int) -> list[int]:
-    order = np.argsort(-np.where(allowed, scores, -np.inf), kind="stable")[:count]
-    return [int(n) for n in order if allowed[n]]
+def _top(scores: np.ndarray, allowed: np.ndarray) -> list[int]:
+    """The rows of the POOL best scores, ties to the lower row."""
+    count = min(POOL, len(scores) - 1)
+    floor = np.partition(scores, len(scores) - count - 1)[len(scores) - count - 1] if count else -np.inf
+    near = np.flatnonzero(scores >= floor)
+    return [int(n) for n in near[np.argsort(-scores[near], kind="stable")][:POOL] if allowed[n]]
 
 
 def _scale(scores: np.ndarray) -> np.ndarray:
     low, high = float(scores.min()), float(scores.max())
     return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
+
+
+def _reciprocal_rank(scores: np.ndarray) -> np.ndarray:
+    """1 / (60 + rank), scaled so that the first rank gets 1."""
+    rank = np.empty(len(scores))
+    rank[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+    return (RRF + 1) / (RRF + rank)

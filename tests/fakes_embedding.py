@@ -9,8 +9,9 @@ import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
-from playbook.answering import Answerer, RefusalModel
+from playbook.answering import FEATURES, Answerer
 from playbook.chunking import embedding_text
+from playbook.refusal import RefusalModel
 from playbook.retrieval import HybridRetriever
 from playbook.store import FaissStore
 
@@ -47,17 +48,17 @@ class HashEmbeddings(Embeddings):
 def passage(identity: str, text: str, source: str = "a.md", place: str = "") -> Document:
     """A stored passage as chunking makes it."""
     return Document(
-        id=identity, page_content=text, metadata={"source": source, "place": place, "start": 0, "end": len(text)}
+        id=identity, page_content=text, metadata={"source": source, "heading": place, "place": place, "start": 0, "end": len(text)}
     )
 
 
 def refusal(intercept: float, threshold: float = 0.5) -> RefusalModel:
     """A refusal decision that looks at nothing: a high intercept always answers, a low one never does."""
     return RefusalModel(
-        weights=(0.0,) * 5,
+        weights=(0.0,) * len(FEATURES),
         intercept=intercept,
-        centre=(0.0,) * 5,
-        spread=(1.0,) * 5,
+        centre=(0.0,) * len(FEATURES),
+        spread=(1.0,) * len(FEATURES),
         threshold=threshold,
         calibrated_on="a test",
     )

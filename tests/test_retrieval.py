@@ -29,9 +29,9 @@ def scaled(values: np.ndarray) -> np.ndarray:
     [
         ("Part LR-310/B?", ["part", "lr-310/b", "lr", "310", "b"]),
         ("form FM-12.4", ["form", "fm-12.4", "fm", "12", "4"]),
-        ("$1,250.50", ["1", "250.50", "250", "50"]),
+        ("$1,250.50", ["1,250.50", "1", "250", "50"]),
         ("What is the deposit for rentals?", ["deposit", "rental"]),
-        ("Glass bus gas", ["glass", "bus", "gas"]),
+        ("charging, charged, charges", ["charg", "charg", "charg"]),
         ("Größe ÜBER 5", ["größe", "über", "5"]),
         ("", []),
         ("the of ?!", []),
@@ -51,8 +51,8 @@ def test_keyword_scores_are_zero_for_unknown_words_and_prefer_rare_ones() -> Non
     assert index.scores("helicopter the").tolist() == [0.0, 0.0, 0.0]
     scores = index.scores("delivery filter")
     assert scores[1] > scores[0] > 0, "filter is in one passage, delivery in two"
-    assert index.rarity("filter") > index.rarity("delivery") > 0
-    assert index.rarity("helicopter") >= index.rarity("filter")
+    filters, deliveries, helicopters = (index.rarity(words(w)[0]) for w in ("filter", "delivery", "helicopter"))
+    assert helicopters > filters > deliveries > 0
 
 
 def test_weight_one_ranks_by_cosine_alone() -> None:
@@ -121,9 +121,9 @@ def test_weight_outside_zero_to_one_is_refused(weight: float) -> None:
         retriever(weight)
 
 
-def test_with_weight_shares_the_keyword_index() -> None:
+def test_varied_shares_the_keyword_index() -> None:
     first = retriever(0.5)
-    second = first.with_weight(1.0)
+    second = first.varied(weight=1.0)
     assert second.weight == 1.0 and first.weight == 0.5
     assert second.keywords is first.keywords
 
