@@ -197,47 +197,10 @@ def lab(port: Annotated[int, typer.Option(help="Port of the local server.")] = 8
         raise EngagementError("JupyterLab did not start: install it with pip install -c constraints.txt -e '.[lab]'.")
 
 
-bench = typer.Typer(help="Measure the product: on this machine, or on anybody's files.", invoke_without_command=True)
-app.add_typer(bench, name="bench")
-
-
-@bench.callback()
-def bench_here(context: typer.Context) -> None:
-    """Without a subcommand: time every notebook, the first answer, the import, indexing and queries on this machine."""
-    if context.invoked_subcommand is None:
-        raise typer.Exit(subprocess.call([sys.executable, str(home() / "tools" / "bench.py")]))
-
-
-@bench.command("retrieval")
-def bench_retrieval(
-    folder: Annotated[Path, typer.Argument(help="A folder in BEIR layout: corpus.jsonl, queries.jsonl, qrels.tsv.")],
-    as_json: Json = False,
-) -> None:
-    """Keyword, meaning and hybrid search on a BEIR folder; the hybrid weight comes from the other half of the queries."""
-    from playbook.benchmarks import retrieval
-
-    _report(retrieval(folder), as_json)
-
-
-@bench.command("answers")
-def bench_answers(
-    documents: Annotated[Path, typer.Argument(help="A folder of files.")],
-    questions: Annotated[Path, typer.Argument(help="JSON Lines: question, must_contain, source, answerable.")],
-    as_json: Json = False,
-) -> None:
-    """Cited answers and refusals on any folder with questions, beside a plain three-sentences baseline."""
-    from playbook.benchmarks import answers
-
-    _report(answers(documents, questions), as_json)
-
-
-def _report(figures: dict[str, object], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        shown = "  ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        print(f"{name:24} {shown}")
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def bench(context: typer.Context) -> None:
+    """Measure: this machine, or `retrieval FOLDER`, `answers DOCUMENTS QUESTIONS`, `classify TRAIN TEST` on any files."""
+    raise typer.Exit(subprocess.call([sys.executable, str(home() / "tools" / "bench.py"), *context.args]))
 
 
 def main() -> None:

@@ -1,30 +1,38 @@
-"""Client files to LangChain Documents, one per section or page, with every file accounted for.
+"""A client's folder to LangChain Documents, one per heading, with every file accounted for.
 
-Reads Markdown, HTML, PDF, DOCX, CSV and plain text through the library made for each. It does not know chunks,
-embeddings or questions. Conservation law: files in = indexed + empty + duplicate + rejected, each with a reason.
+Walks the folder, hands each file to the reading process with time, memory and output limits, and puts the blocks
+together. Knows no format, no chunk, no embedding, no question. Conservation law: files in = indexed + empty +
+duplicate + rejected, each with a reason its owner understands.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
+import json
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from langchain_core.documents import Document
+from pydantic import Field
 
-if TYPE_CHECKING:
-    from bs4 import NavigableString, Tag
+from playbook.checked import Frozen, load
+from playbook.readers import MAX_BYTES, MAX_TEXT, MEMORY, SECONDS, Block
 
 Status = Literal["indexed", "empty", "duplicate", "rejected"]
-Block = tuple[str, str]  # (heading path or page label, text of one paragraph, list item or table row)
-MAX_BYTES = 50_000_000
-INLINE = frozenset("a abbr b cite code del em font i ins kbd label mark q s small span strong sub sup time u".split())
+COMMAND = (sys.executable, "-P", "-m", "playbook.readers")
+MAX_LINE = 64_000_000
+PROGRAM_FILES = re.compile(r"~\$.*|thumbs\.db|desktop\.ini|\.ds_store", re.I | re.S)
+UNITS = {".pdf": "page", ".txt": "paragraph", ".eml": "", ".mbox": "", ".pptx": "slide", ".pptm": "slide"}
+UNITS |= dict.fromkeys((".xlsx", ".xlsm", ".csv", ".tsv"), "row")
 
 
 @dataclass(frozen=True)
@@ -51,209 +59,159 @@ class Corpus:
         return {"files": len(self.files), **by_status}
 
 
-def load_folder(folder: Path) -> Corpus:
-    """Read every file under `folder` (sorted, recursive, hidden files left out).
+class FileEntry(Frozen):
+    """What documents.yaml says of one file: who may read it, and which files it replaces."""
 
-    A file that cannot be read costs only itself. Raises ValueError when the folder is missing or holds no file.
+    audience: tuple[str, ...] = Field(("everyone",), min_length=1)
+    replaces: tuple[str, ...] = ()
+
+
+class Manifest(Frozen):
+    """documents.yaml: facts about single files that the files themselves do not hold."""
+
+    files: dict[str, FileEntry] = {}
+
+
+class ReaderProcess:
+    """The process that reads files: started when first asked, killed after a fault, then restarted."""
+
+    def __init__(self, command: Sequence[str] = COMMAND, seconds: float = SECONDS) -> None:
+        self.command = command
+        self.seconds = seconds
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """What `readers.answer` gives for a file, or {"error": reason} when the process died, hung or said too much."""
+        process, late = self._process or self._start(), threading.Event()
+        timer = threading.Timer(self.seconds, lambda: (late.set(), _kill(process)))  # which ends the wait for an answer
+        timer.start()
+        try:
+            process.stdin.write(json.dumps(str(path)).encode() + b"\n")
+            process.stdin.flush()
+            reply = json.loads(process.stdout.readline(MAX_LINE))
+        except (OSError, ValueError):
+            slow = f"took longer than {self.seconds:g} seconds to read: split it or save it anew"
+            reply = {"error": slow if late.is_set() else "damaged or too large: the reader broke on it", "fatal": True}
+        timer.cancel()
+        if late.is_set() or reply.get("fatal"):
+            self.close()
+        return reply
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        paths = [str(Path(__file__).resolve().parents[1]), *filter(None, sys.path)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        self._process = subprocess.Popen(self.command, env=environment, start_new_session=True, **pipes)
+        return self._process
+
+    def close(self) -> None:
+        """End the process and everything it started."""
+        if self._process:
+            _kill(self._process)
+            with suppress(OSError), self._process:  # closes the pipes and waits
+                self._process = None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(OSError, AttributeError):  # Windows has no process groups; there the reader alone is ended
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+
+
+def limits() -> str:
+    """Which limits hold for each file on this system, as a sentence."""
+    memory = f"{MEMORY // 2**30} GB of memory" if sys.platform == "linux" else "no limit of memory (not on this system)"
+    return f"Each file: at most {SECONDS} seconds, {MAX_BYTES // 10**6} MB, {MAX_TEXT:,} characters, {memory}."
+
+
+def load_folder(folder: Path, manifest: Path | None = None) -> Corpus:
+    """Read every file under `folder` (sorted, recursive, hidden files left out); more than 100 files show a bar.
+
+    `manifest` names a documents.yaml with each file's audience and what it replaces. A file that cannot be read costs
+    only itself. Raises ValueError when the folder is missing or holds no file, or the manifest names what is not there.
     """
+    from tqdm import tqdm
+
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder: give the folder that holds the client's documents.")
-    paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
-    if not paths:
+    found = {_source(path, folder): (path, fault) for path, fault in sorted(_walk(folder))}
+    if not found:
         raise ValueError(f"{folder} holds no files: put at least one document into it.")
+    entries = load_manifest(manifest, set(found))
     sections: list[Document] = []
     files: list[FileReport] = []
-    seen: dict[str, str] = {}
-    for path in paths:
-        source = path.relative_to(folder).as_posix()
-        documents, report = load_file(path, source, seen)
-        sections += documents
-        files.append(report)
+    seen: dict[tuple[str, FileEntry], str] = {}
+    with closing(ReaderProcess()) as process:
+        for source in tqdm(found, "reading", leave=False, disable=len(found) <= 100, unit="file"):
+            path, fault = found[source]
+            reply = {"error": fault} if fault else process.read(path.absolute())
+            documents, report = _taken(source, reply, entries.get(source, FileEntry()), seen)
+            sections += documents
+            files.append(report)
+    for metadata in (section.metadata for section in sections):
+        newer = [s for s in seen.values() if metadata["source"] in entries.get(s, FileEntry()).replaces]
+        metadata["replaced_by"] = newer
     return Corpus(tuple(sections), tuple(files))
 
 
-def load_file(path: Path, source: str, seen: dict[str, str]) -> tuple[list[Document], FileReport]:
-    """Read one file; `seen` maps content hashes to the first file that had them and is added to."""
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        known = ", ".join(sorted(READERS))
-        return [], FileReport(
-            source, "rejected", f"{path.suffix or 'no ending'}: not a format we read ({known}); convert it"
-        )
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            return [], FileReport(source, "rejected", f"larger than {MAX_BYTES // 1_000_000} MB; split it")
-        data = path.read_bytes()
-        if not data.strip():
-            return [], FileReport(source, "empty", "the file has no content")
-        digest = hashlib.sha256(data).hexdigest()
-        if digest in seen:
-            return [], FileReport(source, "duplicate", f"same content as {seen[digest]}")
-        documents = list(_sections(reader(data), source, path.suffix.lower().lstrip("."), digest))
-    except Exception as error:  # one bad file must not stop the folder; its reason is shown to the client
-        return [], FileReport(source, "rejected", _reason(error))
-    if not documents:
-        reason = "no text layer: needs OCR" if path.suffix.lower() == ".pdf" else "no text found"
-        return [], FileReport(source, "rejected" if path.suffix.lower() == ".pdf" else "empty", reason)
-    seen[digest] = source
-    words = sum(len(d.page_content.split()) for d in documents)
-    return documents, FileReport(source, "indexed", "read", len(documents), words)
+def load_manifest(path: Path | None, sources: set[str]) -> dict[str, FileEntry]:
+    """Entries of documents.yaml by source, none without it. Raises ValueError naming file and entry for what does not fit."""
+    files = load(Manifest, path).files if path and path.exists() else {}
+    for name, entry in files.items():
+        for other in (name, *entry.replaces):
+            if other not in sources or name in entry.replaces:
+                raise ValueError(f"{path}: files: {name}: {other} is no other file of the folder. Correct that entry.")
+    return files
 
 
-def _reason(error: Exception) -> str:
-    text = str(error).strip().split("\n")[0]
-    if "password" in text.lower():
-        return "password-protected: save a copy without the password"
-    if isinstance(error, PermissionError):
-        return "no permission to read it"
-    return f"damaged or not what its ending says ({type(error).__name__}: {text[:80]})"
+def _source(path: Path, folder: Path) -> str:
+    """A file's name in the corpus: its path in the folder, bytes that are no text escaped."""
+    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
 
 
-def _sections(blocks: Iterable[Block], source: str, kind: str, digest: str) -> Iterator[Document]:
-    """Join neighbouring blocks with the same place into one Document; one block is one line of it."""
-    place, lines, order = None, [], 0
-    for where, text in [*blocks, ("\0end", "end")]:
-        if where != place and lines:
-            metadata = {"source": source, "kind": kind, "place": place, "order": order, "sha256": digest}
-            yield Document(page_content="\n".join(lines), metadata=metadata)
-            lines, order = [], order + 1
-        place = where
-        if text.strip():
-            lines.append(" ".join(text.split()))
+def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
+    """(path, why it is not read or "") of everything in the folder but folders and hidden files."""
+    root, locked = os.path.realpath(folder), []
+    for where, folders, names in os.walk(folder, onerror=locked.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(where, name) for name in [*folders, *names]):
+            inside = Path(os.path.realpath(path)).is_relative_to(root)
+            if PROGRAM_FILES.fullmatch(path.name):
+                yield path, "a program's own file, no document"
+            elif path.is_symlink() and not (path.is_file() and inside):
+                yield path, "a link: copy the file itself into the folder"
+            elif not path.is_dir() and not path.name.startswith("."):
+                yield path, "" if path.is_file() else "no file but a device or a pipe"
+    yield from ((Path(error.filename), "a folder that could not be opened: check its rights") for error in locked)
 
 
-def decode(data: bytes) -> str:
-    """Text of a plain file: UTF-8 (with or without mark) first, else the encoding charset-normalizer finds likeliest."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        from charset_normalizer import from_bytes
-
-        best = from_bytes(data).best()
-        if best is None:
-            raise ValueError("its text encoding could not be recognised; save it as UTF-8") from None
-        return str(best)
-
-
-def _read_html(data: bytes) -> Iterator[Block]:
-    """Each run of text inside one block element is a block, whatever that element is, so that no text is lost."""
-    from bs4 import BeautifulSoup, NavigableString
-
-    soup = BeautifulSoup(decode(data), "html.parser")
-    for tag in soup(["script", "style", "nav", "template", "title"]):
-        tag.decompose()
-    for line_break in soup("br"):
-        line_break.replace_with(" ")
-    strings = [s for s in soup.descendants if type(s) is NavigableString]  # comments and the like are subclasses
-    path: list[str] = []
-    for _, run in groupby(strings, key=lambda s: id(_owner(s))):
-        texts = list(run)
-        owner = _owner(texts[0])
-        text = _html_row(owner) if owner.name == "tr" else " ".join("".join(texts).split())
-        if text and re.fullmatch("h[1-6]", owner.name):
-            path = [*path[: int(owner.name[1]) - 1], text]
-        elif text:
-            yield " > ".join(path), text
+def _taken(
+    source: str, reply: dict[str, Any], entry: FileEntry, seen: dict[tuple[str, FileEntry], str]
+) -> tuple[list[Document], FileReport]:
+    """Sections and fate of one file; `seen` maps content to the first file that had it, and is added to."""
+    if "error" in reply:
+        return [], FileReport(source, "rejected", reply["error"])
+    if not reply["blocks"]:
+        return [], FileReport(source, "empty", "; ".join(reply["notes"]) or "no text found")
+    first = seen.setdefault((reply["sha256"], entry), source)
+    if first != source:
+        return [], FileReport(source, "duplicate", f"same content as {first}")
+    ending = Path(source).suffix.lower()
+    shared = {"source": source, "kind": ending[1:], "sha256": reply["sha256"], **entry.model_dump(mode="json")}
+    sections = list(_sections(reply["blocks"], shared, UNITS.get(ending)))
+    words = sum(len(section.page_content.split()) for section in sections)
+    return sections, FileReport(source, "indexed", "; ".join(["read", *reply["notes"]]), len(sections), words)
 
 
-def _owner(string: NavigableString) -> Tag:
-    """The table row a text stands in, else the nearest element around it that is not part of a running line."""
-    row = string.find_parent("tr")
-    return row if row and not row.find("table") else next(p for p in string.parents if p.name not in INLINE)
-
-
-def _html_row(row: Tag) -> str:
-    """A table row as a line; empty for the row that holds only the column heads."""
-    table = row.find_parent("table")
-    first = table.find("tr") if table else row
-    is_head = first.find("th") is not None and not any(c.get_text(strip=True) for c in first.find_all("td"))
-    if is_head and row is first and table and table.find_all("tr")[1:]:
-        return ""
-    heads, cells = ([" ".join(c.get_text().split()) for c in r.find_all(["td", "th"])] for r in (first, row))
-    return table_row(heads if is_head and row is not first else [], cells)
-
-
-def table_row(heads: list[str], cells: list[str]) -> str:
-    """One table row as a line that can be read alone: `head: cell | head: cell`; empty cells are left out."""
-    if len(heads) != len(cells):
-        return " | ".join(c for c in cells if c)
-    return " | ".join(f"{h}: {c}" if h else c for h, c in zip(heads, cells, strict=True) if c)
-
-
-def _read_markdown(data: bytes) -> Iterator[Block]:
-    from markdown_it import MarkdownIt
-
-    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(decode(data))
-    return _read_html(html.encode("utf-8"))
-
-
-def _read_docx(data: bytes) -> Iterator[Block]:
-    import docx
-
-    path: list[str] = []
-    for item in docx.Document(io.BytesIO(data)).iter_inner_content():
-        if isinstance(item, docx.table.Table):
-            rows = [[cell.text.strip() for cell in row.cells] for row in item.rows]
-            heads, body = (rows[0], rows[1:]) if len(rows) > 1 else ([], rows)
-            for row in body:
-                yield " > ".join(path), table_row(heads, row)
-        elif (item.style.name or "").startswith(("Heading", "Title")):
-            level = int(item.style.name[-1]) if item.style.name[-1].isdigit() else 1
-            path = [*path[: level - 1], item.text.strip()]
-        else:
-            yield " > ".join(path), item.text
-
-
-def _read_pdf(data: bytes) -> Iterator[Block]:
-    import pypdfium2
-
-    pdf = pypdfium2.PdfDocument(data)
-    try:
-        for number, page in enumerate(pdf, start=1):
-            for paragraph in unwrap(page.get_textpage().get_text_range().splitlines()):
-                yield f"page {number}", paragraph
-    finally:
-        pdf.close()
-
-
-def unwrap(lines: list[str]) -> Iterator[str]:
-    """Paragraphs from a PDF page's printed lines: a line is continued when it is long and does not end a sentence.
-
-    A short line without a full stop, followed by a capital, is a heading or a table row and stays a line of its own.
-    """
-    width = max((len(line) for line in lines), default=0)
-    paragraph = ""
-    for line in (raw.strip() for raw in lines):
-        paragraph = f"{paragraph} {line}".strip()
-        if len(line) < 0.75 * width or line.endswith((".", ":", "!", "?", ";")):
-            yield paragraph
-            paragraph = ""
-    if paragraph:
-        yield paragraph
-
-
-def _read_csv(data: bytes) -> Iterator[Block]:
-    text = decode(data).lstrip("\r\n")
-    first = text.split("\n", 1)[0]
-    rows = list(csv.reader(io.StringIO(text), delimiter=max(",;\t|", key=first.count)))
-    heads = rows[0]
-    for row in rows[1:]:
-        if any(cell.strip() for cell in row):
-            yield f"row {row[0]}", table_row(heads, row)
-
-
-def _read_text(data: bytes) -> Iterator[Block]:
-    for number, paragraph in enumerate(decode(data).replace("\r\n", "\n").split("\n\n"), start=1):
-        for line in paragraph.split("\n"):
-            yield f"paragraph {number}", line
-
-
-READERS: dict[str, Callable[[bytes], Iterator[Block]]] = {
-    ".md": _read_markdown,
-    ".html": _read_html,
-    ".htm": _read_html,
-    ".pdf": _read_pdf,
-    ".docx": _read_docx,
-    ".csv": _read_csv,
-    ".txt": _read_text,
-}
+def _sections(blocks: Iterable[Block], shared: dict[str, Any], unit: str | None) -> Iterator[Document]:
+    """Join neighbouring blocks under one heading into one Document; one block is one line of it."""
+    for order, (heading, group) in enumerate(groupby(blocks, key=lambda block: block[0])):
+        text, marks = "", list[list[int]]()
+        for _, number, line in group:
+            for page, part in enumerate(line.split("\f"), start=number):
+                text += " " if page > number else "\n" if text else ""
+                marks += [[len(text), page]] if not marks or marks[-1][1] != page else []
+                text += part
+        counted = unit or ("paragraph" if unit is None and not heading else "")
+        own = {"heading": heading, "unit": counted, "marks": marks, "order": order}
+        yield Document(page_content=text, metadata={**shared, **own})

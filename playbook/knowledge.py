@@ -44,7 +44,8 @@ def index_folder(
     profile = load_profile(client.settings.profile)
     embeddings = load_embeddings(profile)
     folder, where = folder or client.documents, keep_in or client.index
-    corpus = load_folder(folder, client.audiences if client.audiences.is_file() else None)
+    manifest = folder.with_name(client.audiences.name)  # beside the documents, in a copy as in the original
+    corpus = load_folder(folder, manifest if manifest.is_file() else None)
     store = FaissStore.open(where, embeddings, embedding_text)
     held = {d.metadata["source"] for d in store.documents.values()}
     gone = held - {f.source for f in corpus.files}

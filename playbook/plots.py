@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # only names of types: drawing needs none of the libraries be
     from playbook.arms import ArmScore
     from playbook.attribution import CauseMix
     from playbook.economics import BreakEven, Fan
+    from playbook.refusal import Point
     from playbook.training_data import CurvePoint
 
 
@@ -138,6 +139,25 @@ def curve_chart(points: Sequence[CurvePoint]) -> Figure:
         _note(axis, f"{p.mean:.0%}", (p.examples, p.mean), (9, -13))
     axis.set(xlabel="training examples", ylim=(0, 1), title="Does more labelling help? (linear probe, tuning split)")
     axis.yaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+@plt.rc_context(FONT)
+def risk_chart(curves: Mapping[str, Sequence[Point]]) -> Figure:
+    """Share of shown answers that are wrong against the share of questions answered; one line a way to decide."""
+    figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    for (name, points), style in zip(curves.items(), LINES, strict=False):
+        axis.step([p.coverage for p in points], [p.risk for p in points], where="post", label=name, **style)
+    axis.set(
+        xlabel="questions answered",
+        ylabel="wrong among these",
+        ylim=(0, 1),
+        xlim=(0, 1),
+        title="What does caution buy?",
+    )
+    axis.xaxis.set_major_formatter(PercentFormatter(1))
+    axis.yaxis.set_major_formatter(PercentFormatter(1))
+    axis.legend(frameon=False)
     return figure
 
 

@@ -13,20 +13,18 @@ from typing import NamedTuple
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict
 
+from playbook.checked import TABLES, Frozen, load
 from playbook.classifiers import fit_yes_no
 from playbook.evaluation import proportion
-from playbook.models import TABLES
 
 FOLDS = 5
 STRANGE_NAMES = ("Quillhaven", "Ostrabeck", "Veldmarsh", "Tamberwick", "Jorvelund")
 
 
-class RefusalModel(BaseModel):
+class RefusalModel(Frozen):
     """Logistic weights over the support features, and what they were calibrated on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     weights: tuple[float, ...]
     intercept: float
     centre: tuple[float, ...]
@@ -62,7 +60,7 @@ class Point(NamedTuple):
 
 def shipped_refusal() -> RefusalModel:
     """The calibration shipped with the project, for a client who has no tuning questions yet."""
-    return RefusalModel.model_validate(yaml.safe_load((TABLES / "refusal.yaml").read_text(encoding="utf-8")))
+    return load(RefusalModel, TABLES / "refusal.yaml")
 
 
 def save_refusal(model: RefusalModel, path: Path) -> None:
@@ -88,17 +86,18 @@ def swapped(question: str, entities: Sequence[str], known: Collection[str]) -> s
 def calibrate(cases: Sequence[Case]) -> tuple[RefusalModel, list[tuple[float, bool, bool]]]:
     """Fit the decision, and set its threshold on confidences from models that had not seen the question's group.
 
-    Returns the model and these out-of-fold cases (confidence, right, answerable), twins left out. Raises ValueError
+    Returns the model and these out-of-fold cases (confidence, right, answerable) in their order, twins left out. Raises ValueError
     when the cases have only one outcome.
     """
     groups = sorted({c.group for c in cases})
     fold = {group: n % FOLDS for n, group in enumerate(groups)}
-    asked = []
+    models = []
     for held_out in range(FOLDS):
         rest = [c for c in cases if fold[c.group] != held_out]
-        model = _fit(rest if len({c.right for c in rest}) == 2 else cases)
-        part = [c for c in cases if fold[c.group] == held_out and c.answerable is not None]
-        asked += [(model.confidence(c.features), c.right, bool(c.answerable)) for c in part]
+        models.append(_fit(rest if len({c.right for c in rest}) == 2 else cases))
+    asked = [
+        (models[fold[c.group]].confidence(c.features), c.right, c.answerable) for c in cases if c.answerable is not None
+    ]
     return _fit(cases).model_copy(update={"threshold": best_threshold(asked)}), asked
 
 

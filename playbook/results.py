@@ -9,13 +9,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from playbook.refusal import RefusalModel
 from playbook.arms import ArmScore, Output
 from playbook.attribution import CauseMix, Failure
 from playbook.checked import Frozen
 from playbook.evaluation import PairedTest
 from playbook.gates import Gate
 from playbook.plan import Plan
+from playbook.refusal import RefusalModel
 from playbook.training_data import Audit
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -69,6 +69,7 @@ class RagResult(_Result):
     hit_rates: dict[str, float]
     settings_tried: int
     refusal: RefusalModel
+    certificate: str
     tune_scores: tuple[ArmScore, ...]
     drill: dict[str, str]
 

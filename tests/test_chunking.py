@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import pytest
-from fakes_embedding import HashEmbeddings, passage
+from fakes_embedding import HashEmbeddings
 from langchain_core.documents import Document
 
-from playbook.chunking import chunk_sections, embedding_text, pack, sentence_spans
+from playbook.chunking import chunk_sections, embedding_text, pack, place_of, sentence_spans
 
 COUNT = HashEmbeddings().count_tokens
 SENTENCE = "This plain sentence has exactly eight words here."  # 8 words
 
 
-def section(text: str, source: str = "a.md", place: str = "Care") -> Document:
-    return Document(page_content=text, metadata={"source": source, "place": place, "order": 0})
+def section(
+    text: str, source: str = "a.md", heading: str = "Care", unit: str = "", marks: list | None = None
+) -> Document:
+    metadata = {
+        "source": source,
+        "heading": heading,
+        "unit": unit,
+        "marks": marks or [[0, 1]],
+        "audience": ["everyone"],
+    }
+    return Document(page_content=text, metadata=metadata)
 
 
 def test_sentence_spans_cut_at_sentence_ends_and_line_breaks() -> None:
@@ -58,19 +67,71 @@ def test_chunks_hold_as_many_sentences_as_the_limit_allows() -> None:
     assert not any(c.metadata["long"] for c in chunks)
 
 
-def test_sentence_over_the_limit_is_a_chunk_of_its_own_and_marked() -> None:
-    long = "Every " + "very " * 30 + "long sentence."
-    chunks = chunk_sections([section(f"{SENTENCE} {long} {SENTENCE}")], COUNT, 20)
-    assert [c.metadata["long"] for c in chunks] == [False, True, False]
-    assert chunks[1].page_content == long
+def test_sentence_over_the_limit_is_cut_between_words_and_marked() -> None:
+    long = "Every " + "very " * 50 + "long sentence."
+    text = f"{SENTENCE} {long} {SENTENCE}"
+    chunks = chunk_sections([section(text)], COUNT, 20)
+    assert [c.metadata["long"] for c in chunks] == [False, True, True, True, False]
+    assert " ".join(c.page_content for c in chunks) == text
+    assert all(len(c.page_content.split()) <= 20 for c in chunks)
 
 
-def test_chunks_never_cross_sections_and_keep_their_metadata() -> None:
-    chunks = chunk_sections([section("One.", place="A"), section("Two.", place="B")], COUNT, 200)
-    assert [(c.page_content, c.metadata["place"], c.metadata["source"]) for c in chunks] == [
-        ("One.", "A", "a.md"),
-        ("Two.", "B", "a.md"),
-    ]
+def test_word_over_the_limit_is_cut_so_that_every_piece_fits() -> None:
+    def letters(texts: list[str]) -> list[int]:  # an embedder that spends a token on every letter
+        return [len(text.replace(" ", "")) for text in texts]
+
+    text = "x" * 95 + " 漢字" * 30
+    chunks = chunk_sections([section(text)], letters, 20)
+    assert all(letters([c.page_content])[0] <= 20 and c.metadata["long"] for c in chunks)
+    assert "".join(c.page_content for c in chunks).replace(" ", "") == text.replace(" ", "")
+
+
+def test_chunks_never_cross_sections_and_keep_all_metadata_but_the_marks() -> None:
+    chunks = chunk_sections([section("One.", heading="A"), section("Two.", heading="B")], COUNT, 200)
+    assert [(c.page_content, c.metadata["place"]) for c in chunks] == [("One.", "A"), ("Two.", "B")]
+    assert chunks[0].metadata == {
+        "source": "a.md",
+        "heading": "A",
+        "unit": "",
+        "audience": ["everyone"],
+        "start": 0,
+        "end": 4,
+        "long": False,
+        "place": "A",
+    }
+
+
+@pytest.mark.parametrize(
+    ("unit", "heading", "start", "end", "place"),
+    [
+        ("page", "Care", 0, 10, "page 4"),
+        ("page", "Care", 5, 25, "pp. 4-5"),
+        ("page", "", 30, 40, "page 5"),
+        ("page", "", 0, 99, "pp. 4-7"),
+        ("row", "Prices", 20, 30, "Prices, row 5"),
+        ("row", "Prices", 0, 99, "Prices, rows 4-7"),
+        ("row", "", 0, 5, "row 4"),
+        ("slide", "Care", 60, 70, "slide 7"),
+        ("paragraph", "Care", 19, 21, "paragraphs 4-5"),
+        ("", "Care > Filters", 0, 10, "Care > Filters"),
+    ],
+)
+def test_place_says_where_a_span_stands(unit: str, heading: str, start: int, end: int, place: str) -> None:
+    metadata = {"unit": unit, "heading": heading, "marks": [[0, 4], [20, 5], [60, 7]]}
+    assert place_of(metadata, start, end) == place
+
+
+def test_place_without_marks_or_with_number_zero_is_the_heading() -> None:
+    assert place_of({"heading": "Care"}, 0, 5) == "Care"
+    assert place_of({"unit": "page", "heading": "Care", "marks": []}, 0, 5) == "Care"
+    assert place_of({"unit": "page", "heading": "Care", "marks": [[0, 0]]}, 0, 5) == "Care"
+    assert place_of({}, 0, 5) == ""
+
+
+def test_sentence_over_a_page_break_is_cited_with_both_pages() -> None:
+    text = "A deposit is due on the day. It is given back."
+    chunk = chunk_sections([section(text, unit="page", marks=[[0, 4], [21, 5]])], COUNT, 20)[0]
+    assert chunk.metadata["place"] == "pp. 4-5"
 
 
 def test_limit_below_twenty_is_refused() -> None:
@@ -79,16 +140,17 @@ def test_limit_below_twenty_is_refused() -> None:
 
 
 def test_ids_are_stable_and_unique_even_for_repeated_text() -> None:
-    sections = [section("Same."), section("Same."), section("Same.", source="b.md"), section("Same.", place="Other")]
+    sections = [section("Same."), section("Same."), section("Same.", "b.md"), section("Same.", heading="Other")]
     first, second = (chunk_sections(sections, COUNT, 20) for _ in range(2))
     assert [c.id for c in first] == [c.id for c in second]
     assert len({c.id for c in first}) == 4
 
 
-def test_id_does_not_change_when_another_section_does() -> None:
-    before = chunk_sections([section("Kept."), section("Old.", place="B")], COUNT, 20)
-    after = chunk_sections([section("New.", place="B"), section("Kept.")], COUNT, 20)
+def test_id_does_not_change_when_another_section_or_the_page_does() -> None:
+    before = chunk_sections([section("Kept.", unit="page"), section("Old.", heading="B")], COUNT, 20)
+    after = chunk_sections([section("New.", heading="B"), section("Kept.", unit="page", marks=[[0, 9]])], COUNT, 20)
     assert before[0].id == after[1].id
+    assert (before[0].metadata["place"], after[1].metadata["place"]) == ("page 1", "page 9")
     assert before[1].id != after[0].id
 
 
@@ -98,7 +160,7 @@ def test_pack_of_nothing_and_of_costs_that_fill_the_limit() -> None:
     assert pack([(0, 1)], [21], 20) == [(0, 1, True)]
 
 
-def test_embedding_text_names_file_and_heading_but_no_page_number() -> None:
-    assert embedding_text(passage("1", "Text.", "guides/rental_terms.pdf", "page 3")) == "guides rental terms. \nText."
-    assert embedding_text(passage("1", "Text.", "care.md", "Care > Filters")) == "care. Care > Filters\nText."
+def test_embedding_text_names_the_heading_path_or_the_file() -> None:
+    assert embedding_text(section("Text.", "guides/rental_terms.pdf", "", "page")) == "guides rental terms\nText."
+    assert embedding_text(section("Text.", heading="Care > Filters")) == "Care > Filters\nText."
     assert embedding_text(Document(page_content="Text.", metadata={})) == "Text."

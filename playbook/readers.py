@@ -1,0 +1,516 @@
+"""One file's bytes to blocks of text, each format through the library made for it; runs as a process of its own.
+
+A block is (heading path, number, text): text is one paragraph, list item or table row; number is its page, row, slide
+or paragraph. In a PDF a form feed inside the text marks the page break that a sentence crosses. `python -m
+playbook.readers` reads one JSON path per line from its input and answers with one line, so that a hostile file can
+hurt nothing but this process. Knows no folder, no audience and no chunk; what it leaves out it says in `notes`.
+"""
+
+from __future__ import annotations
+
+import csv
+import email
+import email.policy
+import hashlib
+import io
+import json
+import re
+import statistics
+import sys
+import zipfile
+from collections import Counter, namedtuple
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
+from importlib.util import find_spec
+from itertools import chain, groupby, islice, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from playbook.checked import TABLES, read_yaml
+
+if TYPE_CHECKING:
+    from bs4 import PageElement, Tag
+
+Block = tuple[str, int, str]
+Item = tuple[int, int, str]  # what a reader of one format gives: (level, number, text); level 0 is text, 1 and more a
+# heading, -1 a heading that is a mere label ("Sheet1") and not worth keeping where nothing stands below it
+
+OCR = 10 if find_spec("docling") else 1  # the extra that reads scans takes more of everything
+SECONDS, MEMORY = 60 * OCR, 2 * OCR * 2**30
+MAX_BYTES, MAX_UNZIPPED, MAX_TEXT = 50_000_000, 300_000_000, 5_000_000
+MAX_MAILS = 3  # a mail in a mail in a mail
+CONVERT = read_yaml(TABLES / "formats.yaml")["convert"]
+PASSWORD = "password-protected: save a copy without the password"
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+MAGIC = {b"%PDF-": "a PDF", b"PK\x03\x04": "a zip or Office file", OLE: "an old Office file"}
+INLINE = frozenset("a abbr b cite code del em font i ins kbd label mark q s small span strong sub sup time u".split())
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+BULLET = re.compile(r"[•▪◦–*-]\s|\(?\w{1,3}[.)]\s")
+PAGE_MARK = re.compile(r"[\s|·–-]*\b(page|seite|p\.) ?#( ?(of|/|von) ?[\d#]+)?|^\W*#( ?(of|/|von) ?[\d#]+)?\W*$", re.I)
+PrintedLine = namedtuple("PrintedLine", "page text left right base height bold")  # a line of a PDF, in points
+
+
+class Unreadable(ValueError):
+    """A file we cannot read; the message is the reason its owner is shown."""
+
+
+def read(data: bytes, ending: str, notes: list[str]) -> Iterator[Block]:
+    """Blocks of one file by its ending (".pdf"), at most MAX_TEXT characters; what was left out is added to `notes`.
+
+    Raises Unreadable with a reason for people, or whatever the format's library raises on damage.
+    """
+    room = MAX_TEXT
+    for heading, number, text in outline(_items(data, ending, notes)):
+        heading, text = _line(heading), "\f".join(map(_line, text.split("\f") if ending == ".pdf" else [text]))
+        yield heading, number, text[:room]
+        room -= len(heading) + len(text)
+        if room <= 0:
+            notes.append(f"only the first {MAX_TEXT // 10**6} million characters were read: split the file")
+            return
+
+
+def _items(data: bytes, ending: str, notes: list[str]) -> Iterator[Item]:
+    """What the format's reader gives, once the content is what its ending says."""
+    if ending not in READERS:
+        raise Unreadable(CONVERT.get(ending, f"{ending or 'no ending'}: not a format we read ({', '.join(READERS)})"))
+    holds = next((name for magic, name in MAGIC.items() if data.startswith(magic)), "")
+    if ending[:4] not in (".doc", ".xls", ".ppt"):
+        if holds and not (ending == ".pdf" and holds == "a PDF"):
+            raise Unreadable(f"holds {holds}, not what {ending} says: give it its right ending")
+    elif data.startswith(OLE):
+        locked = "EncryptedPackage".encode("utf-16-le") in data
+        raise Unreadable(PASSWORD if locked else f"an old Office file named {ending}: open it and save it as {ending}")
+    else:
+        size = sum(entry.file_size for entry in zipfile.ZipFile(io.BytesIO(data)).infolist())
+        if size > MAX_UNZIPPED or size > max(20_000_000, 200 * len(data)):
+            raise Unreadable(f"unpacks to {size // 10**6:,} MB, more than a document holds: split it")
+    return READERS[ending](data, notes)
+
+
+def reason(error: Exception) -> str:
+    """Why a file was rejected, in words its owner understands."""
+    text = _line(str(error))
+    if "password" in text.lower():
+        return PASSWORD
+    if isinstance(error, Unreadable | PermissionError):
+        return text if isinstance(error, Unreadable) else "no permission to read it"
+    return f"damaged or not what its ending says ({type(error).__name__}: {text[:80]})"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.encode("utf-8", "replace").decode().split())
+
+
+def outline(items: Iterable[Item]) -> Iterator[Block]:
+    """Text under its heading path "A > B"; a heading with nothing below it is given as text, so that it is not lost."""
+    path: list[Item] = []
+    used = 0  # how many headings of the path have text below them
+    for level, number, text in chain(items, [(1, 0, "")]):
+        while level and path and abs(path[-1][0]) >= abs(level):
+            own, where, heading = path.pop()
+            if len(path) >= used and own > 0:
+                yield " > ".join(title for *_, title in path), where, heading
+            used = len(path)
+        if level and text.strip():
+            path.append((level, number, text))
+        elif text.strip():
+            used = len(path)
+            yield " > ".join(title for *_, title in path), number, text
+
+
+def table_row(heads: list[str], cells: list[str]) -> str:
+    """One table row as a line that can be read alone: `head: cell | head: cell`; empty cells are left out."""
+    if len(heads) != len(cells):
+        return " | ".join(c for c in cells if c)
+    return " | ".join(f"{h}: {c}" if h else c for h, c in zip(heads, cells, strict=True) if c)
+
+
+def table_items(rows: Iterable[list[str]], words: int = 0) -> Iterator[Item]:
+    """Rows, numbered from 1, as lines under the heads: the first row that is mostly filled and has `words` words.
+
+    Rows above it are plain lines. With `words`, short rows are filled up: a sheet's row ends with its last cell, while a
+    CSV row of another length has slipped and is not put under heads it may not belong to.
+    """
+    lines = ((n, [_line(cell) for cell in cells]) for n, cells in enumerate(rows, start=1) if any(cells))
+    ahead = list(islice(lines, 30))
+    width = max((sum(map(bool, cells)) for _, cells in ahead), default=0)
+    heads: list[str] = []
+    for number, cells in chain(ahead, lines):
+        named = sum(bool(re.search(r"[^\W\d]|^(19|20)\d\d$", cell)) for cell in cells)
+        if not heads and len(ahead) > 1 and named >= words and sum(map(bool, cells)) > 0.6 * width:
+            heads = cells
+        else:
+            size = max(len(heads), len(cells)) if words and heads else 0
+            yield 0, number, table_row(*(part + [""] * (size - len(part)) for part in (heads, cells)))
+
+
+def decode(data: bytes, notes: list[str], declared: str = "") -> str:
+    """Text of a plain file: by its mark, as UTF-8, as declared, or by the likeliest encoding, which is then noted."""
+    from charset_normalizer import from_bytes
+
+    for encoding in ("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", declared):
+        with suppress(UnicodeDecodeError, LookupError):
+            if "\0" not in (text := data.decode(encoding)):
+                return text
+    best = None if b"\0" in data else from_bytes(data[:1_000_000]).best()
+    if best is None:
+        raise Unreadable("no text, or in an unknown encoding: save it as UTF-8 text or give it its right ending")
+    notes.append(f"its encoding was guessed: {best.encoding}")
+    return data.decode(best.encoding, "replace")
+
+
+def _read_txt(data: bytes, notes: list[str]) -> Iterator[Item]:
+    """Paragraphs by blank lines; a first line in capitals, or with a rule below it, is a heading."""
+    paragraphs = re.split(r"\n\s*\n", "\n".join(decode(data, notes).splitlines()))
+    for number, paragraph in enumerate(filter(str.strip, paragraphs), start=1):
+        first, *lines = [line.strip() for line in paragraph.strip().split("\n")]
+        name = re.sub(r"^(\d+\.)*\d*[.)]? ", "", first)
+        if lines and re.fullmatch(r"={3,}|-{3,}", lines[0]):
+            yield 1 if lines.pop(0)[0] == "=" else 2, number, first
+        elif name.isupper() and len(re.findall(r"[^\W\d]", name)) > 3 and not re.search(r"\d|\.$", name):
+            yield max(1, len(re.findall(r"\d+", first))), number, first
+        else:
+            lines.insert(0, first)
+        yield from ((0, number, line) for line in lines if re.search(r"\w", line))
+
+
+def _read_md(data: bytes, notes: list[str]) -> Iterator[Item]:
+    from markdown_it import MarkdownIt
+
+    text = re.sub(r"\A---\n(.*?)\n---\n", r"\1\n\n", "\n".join(decode(data, notes).splitlines()), flags=re.S)
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 100}).enable("table")
+    return _read_html(parser.render(text).encode(), notes)
+
+
+def _read_html(data: bytes, notes: list[str]) -> Iterator[Item]:
+    """Each run of text inside one block element is an item, whatever that element is, so that no text is lost."""
+    from bs4 import BeautifulSoup, NavigableString
+
+    declared = re.search(rb"""charset=["']?([\w-]+)""", data[:2048])
+    soup = BeautifulSoup(decode(data, notes, declared[1].decode() if declared else ""), "html.parser")
+    for tag in soup(["script", "style", "nav", "template", "title"]):
+        tag.decompose()
+    for line_break in soup("br"):
+        line_break.replace_with(" ")
+    strings = [s for s in soup.descendants if type(s) is NavigableString]  # comments and the like are subclasses
+    for number, (_, run) in enumerate(groupby(strings, key=lambda s: id(_owner(s))), start=1):
+        texts = list(run)
+        owner = _owner(texts[0])
+        level = int(owner.name[1]) if re.fullmatch("h[1-6]", owner.name) else 0
+        yield level, number, _html_row(owner) if owner.name == "tr" else "".join(texts)
+
+
+def _owner(string: PageElement) -> Tag:
+    """The table row a text stands in, else the nearest element around it that is not part of a running line."""
+    row = string.find_parent("tr")
+    return row if row and not row.find("table") else next(p for p in string.parents if p.name not in INLINE)
+
+
+def _html_row(row: Tag) -> str:
+    """A table row as a line; empty for the row that holds only the column heads."""
+    table = row.find_parent("table")
+    first = table.find("tr") if table else row
+    is_head = first.find("th") is not None and not any(c.get_text(strip=True) for c in first.find_all("td"))
+    if is_head and row is first and table and table.find_all("tr")[1:]:
+        return ""
+    heads, cells = ([_line(c.get_text()) for c in r.find_all(["td", "th"])] for r in (first, row))
+    return table_row(heads if is_head and row is not first else [], cells)
+
+
+def _read_csv(data: bytes, notes: list[str]) -> Iterator[Item]:
+    text = decode(data, notes)
+    first = text.lstrip().split("\n", 1)[0]
+    csv.field_size_limit(MAX_BYTES)
+    return table_items(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=first.count)))
+
+
+def _read_xlsx(data: bytes, notes: list[str]) -> Iterator[Item]:
+    import openpyxl
+
+    for sheet in openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True).worksheets:
+        sheet.reset_dimensions()  # what a sheet says of its own size is often wrong, and cells would be dropped
+        yield -1, 0, sheet.title if sheet.sheet_state == "visible" else f"{sheet.title} (hidden sheet)"
+        yield from table_items(([_cell(cell) for cell in row] for row in sheet.iter_rows()), words=2)
+    formula = rb'<c r="(\w+)"[^>]*>\s*<f[^>]*(?:/>|>[^<]*</f>)\s*(?:<v ?/>|<v></v>)?\s*</c>'
+    archive = zipfile.ZipFile(io.BytesIO(data))
+    names = [name for name in archive.namelist() if name.startswith("xl/worksheets/sheet")]
+    if any(name.startswith("xl/charts/") for name in archive.namelist()):
+        notes.append("its charts were not read")
+    empty = [cell.decode() for name in names for cell in re.findall(formula, archive.read(name))]
+    if empty:
+        notes.append(f"{len(empty)} formula(s) without a stored result, as in {empty[0]}: save the file in Excel")
+
+
+def _cell(cell: Any) -> str:
+    """A cell as a person sees it: dates as ISO; percent, decimals and currency as formatted, noise digits dropped."""
+    value = cell.value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "" if value is None else str(getattr(value, "isoformat", value.__str__)()).removesuffix("T00:00:00")
+    style = re.sub(r"\[\$([^\]-]*)[^\]]*\]", r"\1", cell.number_format or "").split(";")[0]
+    places, sign = re.search(r"\.(0+)", style), re.search(r"[$€£¥]", style)
+    comma = "," if "#,#" in style else ""
+    if "%" in style:
+        return f"{100 * value:.{len(places[1]) if places else 0}f}%"
+    shown = f"{value:{comma}.{len(places[1])}f}" if places else f"{value:{comma}.8f}".rstrip("0").rstrip(".")
+    if sign:
+        return f"{shown} {sign[0]}" if sign.start() > style.find("0") else sign[0] + shown
+    return shown
+
+
+def _read_docx(data: bytes, notes: list[str]) -> Iterator[Item]:
+    """Body under its headings; then headers, footers, footnotes, endnotes and comments, each text once."""
+    import docx
+
+    document = docx.Document(io.BytesIO(data))
+    named = {s.style_id: re.match(r"Title$|Heading (\d)", s.name or "") for s in document.styles}
+    levels = {style: 1 + int(found[1] or 0) for style, found in named.items() if found}
+    based = {s.style_id: s.base_style.style_id for s in document.styles if getattr(s, "base_style", None)}
+    yield from _xml_items(document.element, {s: levels[p] for s, p in based.items() if p in levels} | levels)
+    given = set()
+    for part in sorted(document.part.package.iter_parts(), key=lambda part: part.partname):
+        if kind := re.search(r"/(header|footer|footnote|endnote|comment)s?\d*\.xml$", part.partname):
+            yield -1, 0, f"{kind[1].capitalize()}s"
+            items = [item for item in _xml_items(docx.oxml.parse_xml(part.blob), {}) if item[2] not in given]
+            given |= {text for *_, text in items}
+            yield from items
+
+
+def _read_pptx(data: bytes, notes: list[str]) -> Iterator[Item]:
+    import pptx
+
+    for number, slide in enumerate(pptx.Presentation(io.BytesIO(data)).slides, start=1):
+        title = slide.shapes.title
+        said = _line(title.text_frame.text) if title is not None else ""
+        if title is not None:
+            title.element.getparent().remove(title.element)
+        yield 1 if said else -1, number, said or f"slide {number}"
+        yield from ((0, number, text) for *_, text in _xml_items(slide.element, {}))
+        if slide.has_notes_slide and (frame := slide.notes_slide.notes_text_frame) is not None and frame.text.strip():
+            yield 0, number, f"Notes: {frame.text}"
+        if next(slide.element.iter("{*}chart", "{*}relIds"), None) is not None:
+            notes.append(f"slide {number} has a chart or diagram that was not read")
+
+
+def _xml_items(root: Any, levels: dict[str, int]) -> Iterator[Item]:
+    """Text of Office XML by the table row or paragraph it stands in, boxes too, without deletions and second copies.
+
+    Heads are a table's first row. A cell merged downwards counts in each of its rows, one merged across once.
+    """
+    for hidden in list(root.iter("{*}del", "{*}moveFrom", "{*}Fallback")):
+        hidden.getparent().remove(hidden)
+    pieces = root.iter("{*}t", "{*}tab", "{*}br", "{*}cr")
+    runs = (piece for piece in pieces if piece.getparent().tag.endswith(("}r", "}p", "}fld")))
+    rows: dict[Any, list[list[str]]] = {}  # of each table: its heads, and the row above
+    for number, (owner, run) in enumerate(groupby(runs, lambda n: _in(n, "tr", "p")), start=1):
+        texts = list(run)
+        if not owner.tag.endswith("}tr"):
+            yield levels.get(getattr(owner, "style", None), 0), number, _shown(texts)
+            continue
+        table, cells = _in(owner, "tbl"), list[str]()
+        heads, above = rows.get(table, [[], []])
+        for cell in (c for c in owner.iter("{*}tc") if _in(c, "tr") is owner):
+            merged = cell.vMerge in ("continue", True) and len(cells) < len(above)
+            own = _shown(node for node in texts if _in(node, "tc") is cell)
+            cells += [above[len(cells)] if merged else own, *[""] * (getattr(cell, "grid_span", 1) - 1)]
+        if table in rows or len(list(table.iter("{*}tr"))) == 1:
+            yield 0, number, table_row(heads, cells)
+        rows[table] = [heads if table in rows else cells, cells]
+
+
+def _in(node: Any, *names: str) -> Any:
+    """The nearest element around `node` of the first name that is found at all."""
+    return next(element for name in names for element in node.iterancestors(f"{{*}}{name}"))
+
+
+def _shown(nodes: Iterable[Any]) -> str:
+    return _line("".join(node.text or " " for node in nodes))
+
+
+def _read_pdf(data: bytes, notes: list[str]) -> Iterator[Item]:
+    """Headings and paragraphs in reading order; a line that recurs at the edge of the pages is given once."""
+    import pypdfium2
+
+    pages: list[list[PrintedLine]] = []
+    bare: list[str] = []
+    with closing(pypdfium2.PdfDocument(data)) as pdf:
+        for number, page in enumerate(pdf, start=1):
+            pages.append(_printed_lines(page, number))
+            if not pages[-1] and next(page.get_objects(max_depth=1), None):
+                bare.append(str(number))
+            page.close()
+    if not any(pages) and OCR == 1:
+        raise Unreadable("no text layer: needs OCR (the extra [ocr] reads scans)")
+    if any(pages) and bare:
+        notes.append(f"page {', '.join(bare[:5])}{' and more' if bare[5:] else ''} has no text layer")
+    return _paragraphs(pages) if any(pages) else _scan_items(data, notes)
+
+
+def _printed_lines(page: Any, number: int) -> list[PrintedLine]:
+    """The lines of a page from the boxes of their first and last characters; what stands on one height is one line."""
+    text_page = page.get_textpage()
+    printed, last = text_page.get_text_range(), text_page.count_chars() - 1
+    lines: list[PrintedLine] = []
+    if len(CONTROL.findall(printed)) > len(printed) / 100:  # a font that does not say which letters its signs are
+        return lines
+    for found in re.finditer(r"\S(?:[^\r\n]*\S)?", CONTROL.sub(" ", printed)):
+        first, end = min(found.start(), last), min(found.end() - 1, last)
+        left, bottom, _, top = text_page.get_charbox(first, loose=True)
+        _, base, right, above = text_page.get_charbox(end, loose=True)
+        height, bold = round(2 * min(top - bottom, above - base)) / 2, all(_bold(text_page, n) for n in (first, end))
+        text = re.sub("\ufffe(?=[a-zß-ÿ])", "", found[0]).replace("\ufffe", "-")  # a hyphen at the end of a line
+        if lines and abs(lines[-1].base - base) < 0.2 * height and left >= lines[-1].right:
+            before = lines.pop()
+            left, text, height, bold = before.left, f"{before.text} {text}", before.height, before.bold and bold
+        lines.append(PrintedLine(number, text, left, right, base, height, bold))
+    return lines
+
+
+def _bold(text_page: Any, index: int) -> bool:
+    import ctypes
+
+    from pypdfium2 import raw
+
+    name, flags = ctypes.create_string_buffer(200), ctypes.c_int()
+    raw.FPDFText_GetFontInfo(text_page, index, name, 200, flags)
+    return b"bold" in name.value.lower() or raw.FPDFText_GetFontWeight(text_page, index) >= 600
+
+
+def _paragraphs(pages: list[list[PrintedLine]]) -> Iterator[Item]:
+    running = _running(pages)
+    body = [line for page in pages for line in page if line not in running]
+    normal = statistics.mode([(line.height, line.bold) for line in body for _ in line.text] or [(0, False)])
+    titles = sorted({(line.height, line.bold) for line in body if _is_title(line, *normal)}, reverse=True)
+    right = [max((line.right for line in page), default=0) for page in pages]
+    pitch = statistics.mode([round(a.base - b.base) for a, b in pairwise(body) if a.page == b.page] or [0])
+    yield from ((0, page, text) for text, page in {running[e]: e.page for e in sorted(running, reverse=True)}.items())
+    text, start = "", 0
+    for line, after in pairwise([*body, None]):
+        start = start if text else line.page
+        text += line.text
+        if after and _goes_on(line, after, max(right[line.page - 1], statistics.median(right)), pitch):
+            text += "\f" if after.page > line.page else " "
+        else:
+            level = titles.index((line.height, line.bold)) + 1 if _is_title(line, *normal) else 0
+            yield level, start, text
+            text = ""
+
+
+def _is_title(line: PrintedLine, height: float, bold: bool) -> bool:
+    """Short, no sentence, and clearly larger or bolder than the text around it."""
+    larger = line.height >= 1.12 * height or (line.bold and not bold and line.height >= 0.95 * height)
+    return larger and len(line.text) <= 100 and line.text[-1] not in ".,;" and bool(re.search(r"[^\W\d]", line.text))
+
+
+def _goes_on(line: PrintedLine, after: PrintedLine, right: float, pitch: float) -> bool:
+    """Whether a line is continued by the one after: whose first word had no room in it, or begins small."""
+    ended = line.text.endswith((".", "!", "?", ":", ";"))
+    word = (after.right - after.left) * (len(after.text.split(" ", 1)[0]) + 2) / len(after.text)
+    flows = line.right + word > right or (not ended and after.text[0].islower())
+    row = all(re.search(r"\d\S*$", text) for text in (line.text, after.text))  # of a table, figures at its right
+    alike = abs(line.height - after.height) < 1 and line.bold == after.bold
+    if not flows or not alike or row or BULLET.match(after.text):
+        return False
+    return not ended if after.page == line.page + 1 else 0 < line.base - after.base <= 1.2 * max(pitch, line.height)
+
+
+def _running(pages: list[list[PrintedLine]]) -> dict[PrintedLine, str]:
+    """Lines among the two highest or lowest that recur on half of the pages, with what they say but the page number."""
+    ordered = [sorted(page, key=lambda line: line.base) for page in pages if len(pages) > 1]
+    edges = {}  # their text, with numbers near the page's own as #
+    for line in (line for page in ordered for line in page[:2] + page[-2:]):
+        near = [str(n) for n in range(line.page - 9, line.page + 10)]
+        edges[line] = re.sub(r"\d+", lambda n, near=near: "#" if n[0] in near else n[0], line.text)
+    often = Counter(edges.values())
+    said = {line: PAGE_MARK.sub("", text) for line, text in edges.items()}
+    recur = {line: text for line, text in said.items() if not text or often[edges[line]] >= max(2, len(pages) / 2)}
+    return {line: line.text if "#" in text else text for line, text in recur.items()}
+
+
+def _scan_items(data: bytes, notes: list[str]) -> Iterator[Item]:
+    """A scan read by the optional docling, page by page."""
+    from docling.datamodel.base_models import DocumentStream
+    from docling.document_converter import DocumentConverter
+
+    scan = DocumentConverter().convert(DocumentStream(name="scan.pdf", stream=io.BytesIO(data))).document
+    for page in scan.pages:
+        items = _read_md(scan.export_to_markdown(page_no=page).encode(), notes)
+        yield from ((level, page, text) for level, _, text in items)
+
+
+def _read_eml(data: bytes, notes: list[str]) -> Iterator[Item]:
+    message = email.message_from_bytes(data, policy=email.policy.default)
+    if not any(message[name] for name in ("From", "To", "Subject", "Date")):
+        raise Unreadable("no mail: it has no sender, date or subject")
+    return _mail(message, 1, notes)
+
+
+def _read_mbox(data: bytes, notes: list[str]) -> Iterator[Item]:
+    if not data.startswith(b"From "):
+        raise Unreadable("no mailbox: its first line does not begin with From")
+    for part in re.split(rb"(?:\A|\r?\n\r?\n)From [^\n]*\n", data)[1:]:
+        yield from _mail(email.message_from_bytes(part, policy=email.policy.default), 1, notes)
+
+
+def _mail(message: Any, depth: int, notes: list[str]) -> Iterator[Item]:
+    """Header line, body and attachments of one message, under its subject."""
+    yield depth, 0, str(message["Subject"] or "no subject")
+    yield 0, 0, " | ".join(f"{name}: {message[name]}" for name in ("From", "To", "Date", "Subject") if message[name])
+    body = message.get_body(("plain", "html"))
+    attached = list(message.iter_attachments()) or [message] * (body is None and not message.is_multipart())
+    for part in [body, *attached] if body is not None else attached:
+        kind = part.get_content_type()
+        name = (part is not body and part.get_filename()) or {"text/plain": "text.txt", "text/html": "text.html"}.get(
+            kind, kind
+        )
+        try:
+            if kind == "message/rfc822" and depth < MAX_MAILS:
+                yield from _mail(part.get_content(), depth + 1, notes)
+                continue
+            if part is not body:
+                yield depth + 1, 0, name
+            data = part.get_payload(decode=True) or b""
+            if part.get_content_maintype() == "text":
+                data = decode(data, notes, part.get_content_charset() or "").encode()
+            items = _items(data, Path(name).suffix.lower(), notes)
+            yield from ((level and abs(level) + depth + 1, 0, text) for level, _, text in items)
+        except Exception as error:  # one bad attachment costs only itself
+            yield 0, 0, f"{name} was not read: {reason(error)}"
+
+
+READERS: dict[str, Callable[[bytes, list[str]], Iterator[Item]]] = {
+    f".{reader.__name__[6:]}": reader
+    for reader in (_read_md, _read_html, _read_pdf, _read_docx, _read_xlsx, _read_pptx, _read_csv, _read_txt, _read_eml)
+}
+READERS |= {".mbox": _read_mbox, ".htm": _read_html, ".tsv": _read_csv, ".xlsm": _read_xlsx, ".pptm": _read_pptx}
+
+
+def answer(path: Path) -> dict[str, Any]:
+    """{"sha256", "blocks", "notes"} of one file, or {"error": reason}, with "fatal" when this process is used up."""
+    notes: list[str] = []
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise Unreadable(f"larger than {MAX_BYTES // 10**6} MB: split it")
+        data = path.read_bytes()
+        blocks = list(read(data, path.suffix.lower(), notes)) if data.strip() else []
+        notes = list(dict.fromkeys(notes)) if data.strip() else ["the file has no content"]
+        return {"sha256": hashlib.sha256(data).hexdigest(), "blocks": blocks, "notes": notes}
+    except MemoryError:
+        return {"error": f"needs more than {MEMORY // 2**30} GB of memory: split it", "fatal": True}
+    except Exception as error:  # one bad file must not stop the folder; its reason is shown to the client
+        return {"error": reason(error)}
+
+
+def serve() -> None:
+    """Answer requests (one JSON path per line) until the input ends, within the memory limit where there is one."""
+    with suppress(ImportError, ValueError, OSError):  # Windows has no such limit, macOS does not keep it
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    out, sys.stdout = sys.stdout.buffer, sys.stderr  # what a library prints is no answer
+    for line in sys.stdin.buffer:
+        out.write(json.dumps(answer(Path(json.loads(line)))).encode() + b"\n")
+        out.flush()
+
+
+if __name__ == "__main__":
+    serve()
