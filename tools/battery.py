@@ -84,9 +84,9 @@ def tidy(folder: Path) -> None:
 def write_for_ever(folder: Path, first: int) -> None:
     """What the child does that is killed: update after update, telling its parent where it is."""
     for version in count(first):
-        print("start", version, flush=True)
+        print(f"start {version}", flush=True)
         update(folder, version)
-        print("done", version, flush=True)
+        print(f"done {version}", flush=True)
 
 
 def writer(folder: Path, first: int) -> subprocess.Popen[str]:
@@ -103,7 +103,7 @@ def kills(folder: Path, times: int, seed: int = 0) -> int:
         assert child.stdout.readline() == f"start {first}\n"
         time.sleep(rng.expovariate(1 / 0.03))
         child.kill()
-        lines = [line.split() for line in child.stdout.read().splitlines()]
+        lines = [line.split() for line in child.stdout.read().split("\n")[:-1]]  # a line cut short does not count
         child.wait()
         done = max((int(n) for word, n in lines if word == "done"), default=held)
         started = max((int(n) for word, n in lines if word == "start"), default=first)

@@ -180,7 +180,6 @@ def searching(count: int, chunks: Sequence[Document], plain: bool) -> None:
         "everybody's": lambda q: store.search(vectors[q], 10),
         "for a role that sees 5 of 6": lambda q: store.search(vectors[q], 10, roles=["depot"]),
         "for no role, sees 4 of 6": lambda q: store.search(vectors[q], 10, roles=[]),
-        "in two steps, filter after": lambda q: [d for d, _ in store.search(vectors[q], 60) if "board" in d.metadata],
     }
     if plain:
         before, memory_store = memory(), InMemoryVectorStore(made_up)

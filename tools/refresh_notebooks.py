@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from playbook.answering import RefusalModel, save_refusal
+from playbook.refusal import RefusalModel, save_refusal
 from playbook.models import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
