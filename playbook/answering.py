@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +119,12 @@ class Answerer:
         other._vectors = self._vectors
         return other
 
+    def with_refusal(self, refusal: RefusalModel) -> Answerer:
+        """The same answerer with another decision when to refuse; sentences already embedded are shared."""
+        other = self.with_retriever(self.retriever)
+        other.refusal = refusal
+        return other
+
     def ask(self, question: str, without: str | None = None) -> Answer:
         """Answer or refuse; `without` leaves one source out. Raises ValueError for an empty or overlong question."""
         started = time.perf_counter()
@@ -151,6 +157,10 @@ class Answerer:
     def search(self, question: str, without: str | None = None) -> list[Hit]:
         """The passages an answer is made from, best first; the question is embedded once."""
         return self.retriever.search_vector(question, self.encode([question])[0], without=without)
+
+    def prepare(self, hits: Iterable[Hit]) -> None:
+        """Embed the sentences of many passages in one go, which is much faster than question by question."""
+        self.encode([s.in_context for hit in {h.passage.id: h for h in hits}.values() for s in _sentences(hit)])
 
     def draft(self, question: str, hits: Sequence[Hit]) -> Draft:
         """The best one to three verbatim sentences of the passages, at most 80 words together, each cited."""
@@ -208,7 +218,7 @@ class Answerer:
         new = sorted({t for t in texts if t not in self._vectors})
         if new:
             self._vectors |= dict(zip(new, self.retriever.store.embedding.encode(new), strict=True))
-        return np.stack([self._vectors[t] for t in texts])
+        return np.stack([self._vectors[t] for t in texts]) if texts else np.zeros((0, 0), np.float32)
 
     def _coverage(self, question: str, text: str) -> float:
         asked = set(words(question))

@@ -123,18 +123,21 @@ def support_cases(answerer: Answerer, questions: Sequence[Question]) -> list[Cas
 
     One twin loses its source file, the other asks for a name or number that no document holds.
     """
-    cases = []
+    asked: list[tuple[Question, str, str | None, bool | None]] = []
     for question in questions:
-        asked: list[tuple[str, str | None, bool | None]] = [(question.question, None, question.answerable)]
+        asked.append((question, question.question, None, question.answerable))
         if question.answerable:
             entities = names_and_numbers(question.question)
             twin = swapped(question.question, entities, answerer.retriever.keywords.document_frequency)
-            asked += [(question.question, question.source, None)] + ([(twin, None, None)] if twin else [])
-        for text, without, answerable in asked:
-            draft = answerer.draft(text, answerer.search(text, without))
-            quoted = " ".join(c.quote for c in draft.citations)
-            right = bool(answerable) and contains(quoted, question.must_contain)
-            cases.append(Case(draft.features, right, answerable, question.source or question.id))
+            asked.append((question, question.question, question.source, None))
+            asked += [(question, twin, None, None)] if twin else []
+    found = [answerer.search(text, without) for _, text, without, _ in asked]
+    answerer.prepare(hit for hits in found for hit in hits)
+    cases = []
+    for (question, text, _, answerable), hits in zip(asked, found, strict=True):
+        draft = answerer.draft(text, hits)
+        right = bool(answerable) and contains(" ".join(c.quote for c in draft.citations), question.must_contain)
+        cases.append(Case(draft.features, right, answerable, question.source or question.id))
     return cases
 
 

@@ -105,6 +105,7 @@ class HybridRetriever(BaseRetriever):
     diversity: float = 0.0
     rerank: Rerank | None = None
     _keywords: KeywordIndex = PrivateAttr()
+    _asked: dict[str, np.ndarray] = PrivateAttr(default_factory=dict)  # questions embedded so far
 
     def model_post_init(self, context: object) -> None:
         """Build the keyword leg over the store's passages; raises ValueError for an empty store or a bad weight."""
@@ -120,15 +121,16 @@ class HybridRetriever(BaseRetriever):
         return self._keywords
 
     def varied(self, **settings: object) -> HybridRetriever:
-        """The same retriever with other settings (the keyword index is shared, not rebuilt)."""
+        """The same retriever with other settings (keyword index and embedded questions are shared)."""
         other = self.model_copy(update=settings)
-        other._keywords = self._keywords
+        other._keywords, other._asked = self._keywords, self._asked
         return other
 
     def search(self, question: str, k: int | None = None, without: str | None = None) -> list[Hit]:
         """The best passages, best first; `without` leaves one source file out (to make an unanswerable twin)."""
-        vector = np.asarray(self.store.embedding.embed_query(question), np.float32)
-        return self.search_vector(question, vector, k, without)
+        if question not in self._asked:
+            self._asked[question] = np.asarray(self.store.embedding.embed_query(question), np.float32)
+        return self.search_vector(question, self._asked[question], k, without)
 
     def search_vector(
         self, question: str, vector: np.ndarray, k: int | None = None, without: str | None = None

@@ -48,7 +48,9 @@ class HashEmbeddings(Embeddings):
 def passage(identity: str, text: str, source: str = "a.md", place: str = "") -> Document:
     """A stored passage as chunking makes it."""
     return Document(
-        id=identity, page_content=text, metadata={"source": source, "heading": place, "place": place, "start": 0, "end": len(text)}
+        id=identity,
+        page_content=text,
+        metadata={"source": source, "heading": place, "place": place, "start": 0, "end": len(text)},
     )
 
 

@@ -239,7 +239,7 @@ def test_an_answer_as_json_cites_a_document_word_for_word(
     playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_client(tmp_path / "more", monkeypatch)
-    monkeypatch.setattr("playbook.answering.RefusalModel.confidence", lambda *_: 1.0)
+    monkeypatch.setattr("playbook.refusal.RefusalModel.confidence", lambda *_: 1.0)
     outcome = playbook("ask", "acme", "When does the shop open in the morning?", "--json")
     answer = json.loads(outcome.out)
     assert outcome.code == 0
@@ -254,7 +254,7 @@ def test_a_refusal_says_why_and_is_no_failure(
     playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_client(tmp_path / "more", monkeypatch)
-    monkeypatch.setattr("playbook.answering.RefusalModel.confidence", lambda *_: 0.0)
+    monkeypatch.setattr("playbook.refusal.RefusalModel.confidence", lambda *_: 0.0)
     outcome = playbook("ask", "acme", "When does the shop open?")
     assert outcome.code == 0
     assert re.match(r"No answer: .{10,}", outcome.out)

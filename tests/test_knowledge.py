@@ -10,7 +10,7 @@ from fakes_embedding import HashEmbeddings, refusal
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
 from playbook import knowledge
-from playbook.answering import shipped_refusal
+from playbook.refusal import shipped_refusal
 from playbook.engagement import Engagement, Settings
 from playbook.results import RagResult
 from playbook.store import FaissStore, IndexMismatch
