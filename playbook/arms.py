@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -17,14 +18,14 @@ from playbook import classifiers
 from playbook.answering import Answer, Answerer, names_and_numbers
 from playbook.checked import Frozen
 from playbook.chunking import embedding_text, sentence_spans
-from playbook.classifiers import PROXY_ARMS, Task
+from playbook.classifiers import PROXY_ARMS, Encode, Task
 from playbook.evaluation import Proportion, contains, proportion
 from playbook.items import Code, Example, Question
 from playbook.refusal import Case, swapped
 from playbook.retrieval import HybridRetriever
 
 Evidence = Literal["direct", "proxy"]
-Progress = Callable[[Sequence], Sequence]
+Examples, Questions = Sequence[Example], Sequence[Question]
 Setting = TypeVar("Setting", bound=Hashable)
 
 
@@ -54,12 +55,7 @@ class ArmScore(Frozen):
 
 
 def classify(
-    arm: str,
-    train: Sequence[Example],
-    items: Sequence[Example],
-    codes: Sequence[Code],
-    encode: Callable[[list[str]], np.ndarray],
-    chat: Any = None,
+    arm: str, train: Examples, items: Examples, codes: Sequence[Code], encode: Encode, chat: Any = None
 ) -> list[Output]:
     """Run one classification arm over labelled items; raises ValueError for an arm that does not exist."""
     if arm not in classifiers.ARMS:
@@ -72,9 +68,7 @@ def classify(
     return coded(arm, items, predicted, each, "proxy" if arm in PROXY_ARMS and chat is None else "direct")
 
 
-def coded(
-    arm: str, items: Sequence[Example], predicted: Sequence[str], milliseconds: float, evidence: Evidence
-) -> list[Output]:
+def coded(arm: str, items: Examples, predicted: Sequence[str], milliseconds: float, evidence: Evidence) -> list[Output]:
     """Rows of the table for codes an arm has already given."""
     same = {"arm": arm, "milliseconds": milliseconds, "evidence": evidence}
     pairs = zip(items, predicted, strict=True)
@@ -82,7 +76,7 @@ def coded(
 
 
 def answer_arm(
-    arm: str, answerer: Answerer, questions: Sequence[Question], progress: Progress = lambda x: x
+    arm: str, answerer: Answerer, questions: Questions, progress: Callable[[Sequence], Sequence] = lambda x: x
 ) -> tuple[list[Output], list[Answer]]:
     """Run one knowledge arm: keyword only, dense only, hybrid, or the unsifted first sentences of the best passage.
 
@@ -92,15 +86,13 @@ def answer_arm(
     weights = {"keyword": 0.0, "dense": 1.0, "hybrid": settled, "first_sentences": settled}
     if arm not in weights:
         raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(weights)}.")
-    answerer = answerer.with_retriever(answerer.retriever.varied(weight=weights[arm]))
+    answerer = replace(answerer, retriever=answerer.retriever.varied(weight=weights[arm]))
     plain = arm == "first_sentences"
     answers = [first_sentences(answerer, q) if plain else answerer.ask(q.question) for q in progress(questions)]
     return [judge(arm, q, a) for q, a in zip(questions, answers, strict=True)], answers
 
 
-def hit_rates(
-    tried: Mapping[Setting, HybridRetriever], questions: Sequence[Question], k: int = 5
-) -> dict[Setting, float]:
+def hit_rates(tried: Mapping[Setting, HybridRetriever], questions: Questions, k: int = 5) -> dict[Setting, float]:
     """Setting -> share of answerable questions whose `k` best passages hold the key strings in the right file."""
     asked = [q for q in questions if q.answerable]
     return {name: float(np.mean([hit(fused, q, k) for q in asked])) if asked else 0.0 for name, fused in tried.items()}
@@ -118,7 +110,7 @@ def best_weight(rates: dict[float, float]) -> float:
     return min(rates, key=lambda weight: (-round(rates[weight], 6), abs(weight - 0.5), weight))
 
 
-def support_cases(answerer: Answerer, questions: Sequence[Question]) -> list[Case]:
+def support_cases(answerer: Answerer, questions: Questions) -> list[Case]:
     """What refusal is calibrated on: each question, and for an answerable one its twins that must be refused.
 
     One twin loses its source file, the other asks for a name or number that no document holds.
@@ -143,17 +135,16 @@ def support_cases(answerer: Answerer, questions: Sequence[Question]) -> list[Cas
 
 def judge(arm: str, question: Question, answer: Answer) -> Output:
     """Score one answer without a judge: key strings present, or refusal where nothing is to be found."""
-    right = contains(answer.text, question.must_contain) if question.answerable else answer.refused
+    right = not answer.refused and contains(answer.text, question.must_contain)
+    copied = answer.model_dump(include={"refused", "tokens", "milliseconds"})
     return Output(
         item=question.id,
         arm=arm,
         output=answer.text or f"(refused: {answer.reason})",
         expected=question.expected_answer or "(refusal)",
-        correct=right and not (question.answerable and answer.refused),
-        refused=answer.refused,
+        correct=right if question.answerable else answer.refused,
         cited_source=any(c.source == question.source for c in answer.citations) if answer.citations else None,
-        tokens=answer.tokens,
-        milliseconds=answer.milliseconds,
+        **copied,
     )
 
 
@@ -164,7 +155,7 @@ def first_sentences(answerer: Answerer, question: Question) -> Answer:
     text = best[0].passage.page_content if best else ""
     spans = sentence_spans(text)[:3]
     return Answer(
-        question=question.question, text=" ".join(text[a:b] for a, b in spans), citations=(), refused=not spans, reason="",
+        question=question.question, text=" ".join(text[a:b] for a, b in spans), refused=not spans, reason="",
         confidence=1.0, draft=text, passage_ids=tuple(h.passage.id for h in best), tokens=0,
         milliseconds=1000 * (time.perf_counter() - started),
     )  # fmt: skip
@@ -194,7 +185,4 @@ def correctness(outputs: Sequence[Output]) -> dict[str, list[bool]]:
 
 
 def _by_arm(outputs: Sequence[Output]) -> dict[str, list[Output]]:
-    arms: dict[str, list[Output]] = {}
-    for row in outputs:
-        arms.setdefault(row.arm, []).append(row)
-    return arms
+    return {arm: [o for o in outputs if o.arm == arm] for arm in dict.fromkeys(o.arm for o in outputs)}

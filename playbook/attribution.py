@@ -14,20 +14,14 @@ from langchain_core.documents import Document
 
 from playbook.answering import Answer, Answerer
 from playbook.arms import Output
-from playbook.checked import Frozen
+from playbook.checked import TABLES, Frozen, read_yaml
 from playbook.chunking import embedding_text
 from playbook.evaluation import Proportion, contains, proportion
 from playbook.items import Question
 from playbook.retrieval import Hit
 
 Cause = Literal["corpus gap", "retrieval", "reading", "behaviour", "refusal"]
-FIX = {
-    "corpus gap": "The documents do not hold the answer: add or correct a document.",
-    "retrieval": "The right passage was not among those given: wording, synonyms, chunking, search weight.",
-    "reading": "The right passage was given, but the wrong sentence was taken: a better answerer, not training on facts.",
-    "behaviour": "Right material, unusable result: instructions, examples, a constraint, then a classifier or an adapter.",
-    "refusal": "It answered where it should refuse, or refused what it had right: recalibrate on more questions.",
-}
+FIX: dict[str, str] = read_yaml(TABLES / "causes.yaml")["fix"]
 CAUSES = tuple(FIX)
 
 
@@ -63,24 +57,19 @@ def why_wrong(question: Question, answer: Answer, answerer: Answerer, sections: 
     held_back = answer.refused and contains(answer.draft, question.must_contain)
     tried = {"oracle passage": from_oracle, "retrieved passages hold it": from_given, "no refusal": held_back}
     in_source = " ".join(s.page_content for s in sections if s.metadata["source"] == question.source)
-    if not question.answerable:
-        cause: Cause = "refusal"
-    elif not contains(in_source, question.must_contain):
-        cause = "corpus gap"
-    elif held_back:
+    cause: Cause = "reading" if from_given else "retrieval"
+    if held_back or not question.answerable:
         cause = "refusal"
-    else:
-        cause = "reading" if from_given else "retrieval"
+    if question.answerable and not contains(in_source, question.must_contain):
+        cause = "corpus gap"
     wanted, recovered = question.expected_answer or "a refusal", tuple(name for name, worked in tried.items() if worked)
     shown = {"asked": question.question, "given": answer.text or f"(refused) {answer.draft}", "wanted": wanted}
     return Failure(item=question.id, cause=cause, recovered_by=recovered, **shown)
 
 
 def _reads(answerer: Answerer, question: Question, passages: Sequence[Document]) -> bool:
-    if not passages:
-        return False
     draft = answerer.draft(question.question, [Hit(p, 1.0, 1.0, 1.0) for p in passages])
-    return contains(" ".join(c.quote for c in draft.citations), question.must_contain)
+    return bool(passages) and contains(" ".join(c.quote for c in draft.citations), question.must_contain)
 
 
 def why_miscoded(outputs: Sequence[Output], texts: dict[str, str], arm: str) -> list[Failure]:

@@ -20,25 +20,21 @@ TokenCount = Callable[[list[str]], list[int]]
 
 def sentence_spans(text: str) -> list[Span]:
     """Character spans (start, end) of the sentences of `text`; a line break always ends a sentence."""
-    from sentencex import segment
+    from sentencex import get_sentence_boundaries
 
     spans: list[Span] = []
-    offset = 0
-    for line in text.split("\n"):
-        end = offset
-        for sentence in filter(None, map(str.strip, segment("en", line))):
-            start = text.index(sentence, end)
-            end = start + len(sentence)
-            spans.append((start, end))
-        offset += len(line) + 1
+    for line in re.finditer(".+", text):
+        for found in get_sentence_boundaries("en", line[0]):
+            sentence = found["text"].strip()
+            start = text.index(sentence, line.start() + found["start_index"])
+            spans += [(start, start + len(sentence))] if sentence else []
     return spans
 
 
 def chunk_sections(sections: Iterable[Document], count_tokens: TokenCount, limit: int) -> list[Document]:
     """Cut each section into chunks of at most `limit` tokens, never across sections; ids are content hashes.
 
-    A sentence longer than `limit` is cut between words, and the chunks that hold a piece of it are marked `long`.
-    Raises ValueError for a limit below 20 tokens.
+    A sentence longer than `limit` is cut between words. Raises ValueError for a limit below 20 tokens.
     """
     if limit < 20:
         raise ValueError(f"limit is {limit} tokens; give at least 20, or a chunk would hold less than one sentence.")
@@ -46,44 +42,41 @@ def chunk_sections(sections: Iterable[Document], count_tokens: TokenCount, limit
     seen: dict[str, int] = {}
     for section in sections:
         text, shared = section.page_content, {k: v for k, v in section.metadata.items() if k != "marks"}
-        spans, costs, long = _fitted(text, count_tokens, limit)
-        for start, end, _ in pack(spans, costs, limit):
+        for start, end in pack(*_fitted(text, count_tokens, limit), limit):
             key = f"{shared['source']}\0{shared['heading']}\0{text[start:end]}"
             seen[key] = seen.get(key, 0) + 1
             identity = hashlib.sha256(f"{key}\0{seen[key]}".encode()).hexdigest()[:24]
-            own = {"start": start, "end": end, "long": any(a < end and start < b for a, b in long)}
-            metadata = {**shared, **own, "place": place_of(section.metadata, start, end)}
-            chunks.append(Document(id=identity, page_content=text[start:end], metadata=metadata))
+            own = {"start": start, "end": end, "place": place_of(section.metadata, start, end)}
+            chunks.append(Document(id=identity, page_content=text[start:end], metadata={**shared, **own}))
     return chunks
 
 
-def _fitted(text: str, count_tokens: TokenCount, limit: int) -> tuple[list[Span], list[int], list[Span]]:
-    """Sentences with their costs, those over the limit cut into runs of words; and the spans of these long ones."""
-    spans, costs, long = [], [], []
+def _fitted(text: str, count_tokens: TokenCount, limit: int) -> tuple[list[Span], list[int]]:
+    """Sentences with their costs, those over the limit cut into runs of words."""
+    spans, costs = list[Span](), list[int]()
+    word = re.compile(rf"\S{{1,{limit // 4}}}")  # a quarter of the limit: some scripts spend four tokens on a letter
     sentences = sentence_spans(text)
-    for (start, end), cost in zip(sentences, count_tokens([text[a:b] for a, b in sentences]), strict=True):
-        pieces = [(start, end)]
-        if cost > limit:  # a word is at most a quarter of the limit, for scripts that spend four tokens on a letter
-            long.append((start, end))
-            word = re.compile(rf"\S{{1,{limit // 4}}}")
-            words = [found.span() for found in word.finditer(text, start, end)]
-            pieces = [(a, b) for a, b, _ in pack(words, count_tokens([text[a:b] for a, b in words]), limit)]
+    for span, cost in zip(sentences, count_tokens([text[a:b] for a, b in sentences]), strict=True):
+        pieces = [span]
+        if cost > limit:
+            words = [found.span() for found in word.finditer(text, *span)]
+            pieces = pack(words, count_tokens([text[a:b] for a, b in words]), limit)
         spans += pieces
-        costs += count_tokens([text[a:b] for a, b in pieces]) if cost > limit else [cost]
-    return spans, costs, long
+        costs += [cost] if pieces == [span] else count_tokens([text[a:b] for a, b in pieces])
+    return spans, costs
 
 
-def pack(spans: list[Span], costs: list[int], limit: int) -> list[tuple[int, int, bool]]:
-    """Join neighbouring spans while their token costs stay within `limit`; returns (start, end, over the limit)."""
-    groups: list[list[int]] = []
+def pack(spans: list[Span], costs: list[int], limit: int) -> list[Span]:
+    """Join neighbouring spans while their token costs stay within `limit`."""
+    joined: list[Span] = []
     room = 0
-    for number, cost in enumerate(costs):
-        if not groups or cost > room:
-            groups.append([])
+    for (start, end), cost in zip(spans, costs, strict=True):
+        if not joined or cost > room:
+            joined.append((start, end))
             room = limit
-        groups[-1].append(number)
+        joined[-1] = (joined[-1][0], end)
         room -= cost
-    return [(spans[g[0]][0], spans[g[-1]][1], sum(costs[i] for i in g) > limit) for g in groups]
+    return joined
 
 
 def place_of(metadata: Mapping[str, Any], start: int, end: int) -> str:

@@ -14,25 +14,24 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 from langchain_core.documents import Document
 from pydantic import Field
 
 from playbook.checked import Frozen, load
-from playbook.readers import MAX_BYTES, MAX_TEXT, MEMORY, SECONDS, Block
+from playbook.readers import FORMATS, MAX_BYTES, MAX_TEXT, MEMORY, SECONDS
 
 Status = Literal["indexed", "empty", "duplicate", "rejected"]
 COMMAND = (sys.executable, "-P", "-m", "playbook.readers")
 MAX_LINE = 64_000_000
 PROGRAM_FILES = re.compile(r"~\$.*|thumbs\.db|desktop\.ini|\.ds_store", re.I | re.S)
-UNITS = {".pdf": "page", ".txt": "paragraph", ".eml": "", ".mbox": "", ".pptx": "slide", ".pptm": "slide"}
-UNITS |= dict.fromkeys((".xlsx", ".xlsm", ".csv", ".tsv"), "row")
+UNITS = FORMATS["units"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,7 @@ class FileReport:
     words: int = 0
 
 
-@dataclass(frozen=True)
-class Corpus:
+class Corpus(NamedTuple):
     """All sections of a folder and the fate of every file in it."""
 
     sections: tuple[Document, ...]
@@ -55,8 +53,7 @@ class Corpus:
 
     def counts(self) -> dict[str, int]:
         """Files in, and how many ended indexed, empty, duplicate or rejected; the four add up to `files`."""
-        by_status = {s: sum(f.status == s for f in self.files) for s in ("indexed", "empty", "duplicate", "rejected")}
-        return {"files": len(self.files), **by_status}
+        return {"files": len(self.files)} | {s: sum(f.status == s for f in self.files) for s in get_args(Status)}
 
 
 class FileEntry(Frozen):
@@ -72,13 +69,13 @@ class Manifest(Frozen):
     files: dict[str, FileEntry] = {}
 
 
+@dataclass
 class ReaderProcess:
     """The process that reads files: started when first asked, killed after a fault, then restarted."""
 
-    def __init__(self, command: Sequence[str] = COMMAND, seconds: float = SECONDS) -> None:
-        self.command = command
-        self.seconds = seconds
-        self._process: subprocess.Popen[bytes] | None = None
+    command: Sequence[str] = COMMAND
+    seconds: float = SECONDS
+    _process: subprocess.Popen[bytes] | None = None
 
     def read(self, path: Path) -> dict[str, Any]:
         """What `readers.answer` gives for a file, or {"error": reason} when the process died, hung or said too much."""
@@ -145,12 +142,14 @@ def load_folder(folder: Path, manifest: Path | None = None) -> Corpus:
         for source in tqdm(found, "reading", leave=False, disable=len(found) <= 100, unit="file"):
             path, fault = found[source]
             reply = {"error": fault} if fault else process.read(path.absolute())
-            documents, report = _taken(source, reply, entries.get(source, FileEntry()), seen)
-            sections += documents
-            files.append(report)
-    for metadata in (section.metadata for section in sections):
-        newer = [s for s in seen.values() if metadata["source"] in entries.get(s, FileEntry()).replaces]
-        metadata["replaced_by"] = newer
+            entry = entries.get(source, FileEntry())
+            status, reason = _fate(source, reply, entry, seen)
+            taken = list(_sections(source, reply, entry)) if status == "indexed" else []
+            sections += taken
+            words = sum(len(section.page_content.split()) for section in taken)
+            files.append(FileReport(source, status, reason, len(taken), words))
+    for about in (section.metadata for section in sections):
+        about["replaced_by"] = [s for s in seen.values() if about["source"] in entries.get(s, FileEntry()).replaces]
     return Corpus(tuple(sections), tuple(files))
 
 
@@ -185,33 +184,29 @@ def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
     yield from ((Path(error.filename), "a folder that could not be opened: check its rights") for error in locked)
 
 
-def _taken(
-    source: str, reply: dict[str, Any], entry: FileEntry, seen: dict[tuple[str, FileEntry], str]
-) -> tuple[list[Document], FileReport]:
-    """Sections and fate of one file; `seen` maps content to the first file that had it, and is added to."""
+def _fate(source: str, reply: dict[str, Any], entry: FileEntry, seen: dict[Any, str]) -> tuple[Status, str]:
+    """What becomes of a file, and why; `seen` maps content to the first file that had it, and is added to."""
     if "error" in reply:
-        return [], FileReport(source, "rejected", reply["error"])
+        return "rejected", reply["error"]
     if not reply["blocks"]:
-        return [], FileReport(source, "empty", "; ".join(reply["notes"]) or "no text found")
+        return "empty", "; ".join(reply["notes"]) or "no text found"
     first = seen.setdefault((reply["sha256"], entry), source)
     if first != source:
-        return [], FileReport(source, "duplicate", f"same content as {first}")
+        return "duplicate", f"same content as {first}"
+    return "indexed", "; ".join(["read", *reply["notes"]])
+
+
+def _sections(source: str, reply: dict[str, Any], entry: FileEntry) -> Iterator[Document]:
+    """Join neighbouring blocks under one heading into one Document; one block is one line of it."""
     ending = Path(source).suffix.lower()
     shared = {"source": source, "kind": ending[1:], "sha256": reply["sha256"], **entry.model_dump(mode="json")}
-    sections = list(_sections(reply["blocks"], shared, UNITS.get(ending)))
-    words = sum(len(section.page_content.split()) for section in sections)
-    return sections, FileReport(source, "indexed", "; ".join(["read", *reply["notes"]]), len(sections), words)
-
-
-def _sections(blocks: Iterable[Block], shared: dict[str, Any], unit: str | None) -> Iterator[Document]:
-    """Join neighbouring blocks under one heading into one Document; one block is one line of it."""
-    for order, (heading, group) in enumerate(groupby(blocks, key=lambda block: block[0])):
+    for order, (heading, group) in enumerate(groupby(reply["blocks"], key=lambda block: block[0])):
         text, marks = "", list[list[int]]()
         for _, number, line in group:
             for page, part in enumerate(line.split("\f"), start=number):
                 text += " " if page > number else "\n" if text else ""
                 marks += [[len(text), page]] if not marks or marks[-1][1] != page else []
                 text += part
-        counted = unit or ("paragraph" if unit is None and not heading else "")
-        own = {"heading": heading, "unit": counted, "marks": marks, "order": order}
+        unit = UNITS.get(ending, "" if heading else "paragraph")
+        own = {"heading": heading, "unit": unit, "marks": marks, "order": order}
         yield Document(page_content=text, metadata={**shared, **own})

@@ -22,10 +22,8 @@ def _groups(cell: Any) -> Any:
     """The groups of a cell "a | b; c"; what is no text is left to pydantic."""
     if not isinstance(cell, str):
         return cell
-    groups = [
-        tuple(alternative.strip() for alternative in g.split("|") if alternative.strip()) for g in cell.split(";")
-    ]
-    return tuple(group for group in groups if group)
+    groups = [[choice.strip() for choice in group.split("|") if choice.strip()] for group in cell.split(";")]
+    return [group for group in groups if group]
 
 
 class Question(Frozen, extra="ignore"):
@@ -88,15 +86,13 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str,
     header = [name.strip().lower() for name in next(reader, [])]
     missing = [c for c in columns if c not in header]
     if missing:
-        raise ValueError(
-            f"{path.name} line 1 lacks the column(s) {', '.join(missing)}; it has: {', '.join(header) or 'nothing'}."
-        )
+        has = ", ".join(header) or "nothing"
+        raise ValueError(f"{path.name} line 1 lacks the column(s) {', '.join(missing)}; it has: {has}.")
     try:
         rows = [(reader.line_num, [c.strip() for c in cells]) for cells in reader if any(c.strip() for c in cells)]
     except csv.Error as error:  # most often a quote that never closes swallows the rest of the file
-        raise ValueError(
-            f"{path.name} line {reader.line_num}: {error}; look for a quote that is not closed."
-        ) from error
+        where = f"{path.name} line {reader.line_num}"
+        raise ValueError(f"{where}: {error}; look for a quote that is not closed.") from error
     for line, cells in rows:
         if len(cells) != len(header):
             odd = f"{path.name} line {line} has {len(cells)} cells, the header {len(header)}"
@@ -109,15 +105,14 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str,
 def _load(path: Path, model: type[Model], key: str, unnamed: bool = False) -> list[Model]:
     """A checked model for each row, no two with the same `key`; `unnamed`: without one, a row is named by its line."""
     required = [name for name, field in model.model_fields.items() if field.is_required()]
-    found: dict[str, Model] = {}
-    lines: dict[str, int] = {}
+    found: dict[str, tuple[int, Model]] = {}
     for line, row in read_rows(path, tuple(name for name in required if name != key or not unnamed)):
         where = f"{path.name} line {line}"
         name = row[key] = row.get(key) or (f"row{line}" if unnamed else "")
         if name in found:
-            raise ValueError(f"{where}: {key} '{name}' is used already on line {lines[name]}; give each its own.")
-        found[name], lines[name] = build(model, row, where), line
-    return list(found.values())
+            raise ValueError(f"{where}: {key} '{name}' is used already on line {found[name][0]}; give each its own.")
+        found[name] = line, build(model, row, where)
+    return [entry for _, entry in found.values()]
 
 
 def load_questions(path: Path) -> list[Question]:
@@ -151,9 +146,8 @@ def load_codebook(path: Path, examples: list[Example]) -> list[Code]:
     unknown = Counter(e.label for e in examples if e.label not in {c.code for c in codes})
     if unknown:
         name, count = unknown.most_common(1)[0]
-        raise ValueError(
-            f"{path.name} lacks code '{name}', which {count} example(s) carry; add it or correct the labels."
-        )
+        lacking = f"{path.name} lacks code '{name}', which {count} example(s) carry"
+        raise ValueError(f"{lacking}; add it or correct the labels.")
     return codes
 
 
@@ -161,7 +155,7 @@ def refuse_lone_labels(path: Path) -> None:
     """Raise ValueError naming file, line and fix when a label stands on one row only: it cannot be learned and tested."""
     rows = read_rows(path, ("text", "label"))
     counts = Counter(row["label"] for _, row in rows)
-    for line, row in rows:
-        if counts[row["label"]] == 1:
-            alone = f"{path.name} line {line}: label '{row['label']}' stands on this row only"
-            raise ValueError(f"{alone}; add a second text with it, correct the label, or delete the row.")
+    alone = [f"line {line}: label '{row['label']}'" for line, row in rows if counts[row["label"]] == 1]
+    if alone:
+        fix = "add a second text with it, correct the label, or delete the row"
+        raise ValueError(f"{path.name} {alone[0]} stands on this row only; {fix}.")

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from playbook.answering import Answer, Answerer
 from playbook.chunking import chunk_sections, embedding_text
@@ -22,9 +21,10 @@ from playbook.refusal import RefusalModel, shipped_refusal
 from playbook.retrieval import HybridRetriever
 from playbook.store import FaissStore
 
+Roles = tuple[str, ...] | None  # who asks
 
-@dataclass(frozen=True)
-class Indexed:
+
+class Indexed(NamedTuple):
     """A folder's corpus, its index, and what the last sync had to do."""
 
     corpus: Corpus
@@ -44,28 +44,23 @@ def index_folder(
     profile = load_profile(client.settings.profile)
     embeddings = load_embeddings(profile)
     folder, where = folder or client.documents, keep_in or client.index
-    manifest = folder.with_name(client.audiences.name)  # beside the documents, in a copy as in the original
-    corpus = load_folder(folder, manifest if manifest.is_file() else None)
+    corpus = load_folder(folder, folder.with_name(client.audiences.name))  # beside it, in a copy as in the original
     store = FaissStore.open(where, embeddings, embedding_text)
     held = {d.metadata["source"] for d in store.documents.values()}
     gone = held - {f.source for f in corpus.files}
     if len(gone) > len(held) / 2 and not purge:
-        raise ValueError(
-            f"{len(gone)} of the {len(held)} indexed files are no longer in {folder}, for instance {min(gone)}. If they are "
-            f"meant to be forgotten, confirm it: playbook index {client.name} --purge"
-        )
+        lost = f"{len(gone)} of the {len(held)} indexed files are no longer in {folder}, for instance {min(gone)}"
+        raise ValueError(f"{lost}. If they are meant to be forgotten, confirm it: playbook index {client.name} --purge")
     if not corpus.sections and not purge:
-        first = corpus.files[0]
-        raise ValueError(
-            f"none of the {len(corpus.files)} file(s) in {folder} could be read; {first.source}: {first.reason}."
-        )
+        first = f"{corpus.files[0].source}: {corpus.files[0].reason}"
+        raise ValueError(f"none of the {len(corpus.files)} file(s) in {folder} could be read; {first}.")
     changes = store.sync(chunk_sections(corpus.sections, embeddings.count_tokens, profile.chunk_tokens))
     if changes["added"] or changes["removed"]:
         store.save(where)
     return Indexed(corpus, store, changes)
 
 
-def open_answerer(client: Engagement, roles: tuple[str, ...] | None = None) -> Answerer:
+def open_answerer(client: Engagement, roles: Roles = None) -> Answerer:
     """The client's answerer with the search weight and refusal that notebook 04 settled, else the shipped ones.
 
     `roles`: who asks; the settings' roles when left out.
@@ -73,30 +68,20 @@ def open_answerer(client: Engagement, roles: tuple[str, ...] | None = None) -> A
     from playbook.results import RagResult
 
     store = index_folder(client).store
-    weight, refusal = 0.5, shipped_refusal()
     try:
         settled = client.load("04_rag", RagResult)
-        weight, refusal = settled.weight, settled.refusal
-    except MissingArtifact:
-        pass  # before notebook 04 has run, the calibration shipped with the project answers
-    return make_answerer(client, store, weight, refusal, roles)
+    except MissingArtifact:  # before notebook 04 has run, the calibration shipped with the project answers
+        return make_answerer(client, store, 0.5, roles=roles)
+    return make_answerer(client, store, settled.weight, settled.refusal, roles)
 
 
 def make_answerer(
-    client: Engagement,
-    store: FaissStore,
-    weight: float,
-    refusal: RefusalModel | None = None,
-    roles: tuple[str, ...] | None = None,
+    client: Engagement, store: FaissStore, weight: float, refusal: RefusalModel | None = None, roles: Roles = None
 ) -> Answerer:
     """An answerer over a store; with the chat model and the reranker that the client's profile names."""
-    profile = load_profile(client.settings.profile)
-    retriever = HybridRetriever(
-        store=store,
-        weight=weight,
-        roles=roles or client.settings.roles,
-        rerank=load_reranker(profile.reranker) if profile.reranker else None,
-    )
+    name = load_profile(client.settings.profile).reranker
+    shown, rerank = roles or client.settings.roles, load_reranker(name) if name else None
+    retriever = HybridRetriever(store=store, weight=weight, roles=shown, rerank=rerank)
     return Answerer(retriever, refusal or shipped_refusal(), client_chat(client))
 
 

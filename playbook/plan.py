@@ -54,11 +54,9 @@ def make_plan(questions: Sequence[Question], examples: Sequence[Example], seed: 
     of a kind its arms are left out.
     """
     table = dict(read_yaml(TABLES / "plan.yaml"))
-    by_label: dict[str, list[str]] = defaultdict(list)
-    for example in examples:
-        by_label[example.label].append(example.id)
+    by_label = {label: [e.id for e in examples if e.label == label] for label in sorted({e.label for e in examples})}
     least = table["thresholds"]["least_examples_per_code"]
-    left_out = {label: len(ids) for label, ids in sorted(by_label.items()) if len(ids) < least}
+    left_out = {label: len(ids) for label, ids in by_label.items() if len(ids) < least}
     unused = [] if questions else ["knowledge"]
     unused += [] if len(left_out) < len(by_label) else ["behaviour", "adapter"]
     table |= {f"{kind}_{what}": [] for kind in unused for what in ("arms", "comparisons")}
@@ -66,10 +64,10 @@ def make_plan(questions: Sequence[Question], examples: Sequence[Example], seed: 
     kept = {label: ids for label, ids in by_label.items() if label not in left_out}
     known = {i for ids in kept.values() for i in ids}
     split = _own_split(examples, ("train", "tune", "test")) or split_examples(kept, share["examples"], seed)
+    asked = _own_split(questions, ("tune", "test")) or split_questions(questions, share["questions"]["tune"], seed)
     return Plan(
         seed=seed,
-        questions=_own_split(questions, ("tune", "test"))
-        or split_questions(questions, share["questions"]["tune"], seed),
+        questions=asked,
         examples={part: tuple(i for i in ids if i in known) for part, ids in split.items()},
         labels_left_out=left_out,
         inputs=inputs,
@@ -81,9 +79,8 @@ def _own_split(items: Sequence[Question] | Sequence[Example], parts: Sequence[st
     """The ids by the split that the items carry; empty when none does."""
     without = [i.id for i in items if not i.split]
     if without and len(without) < len(items):
-        raise ValueError(
-            f"{without[0]} and {len(without) - 1} more have no split, the others do: fill the column or empty it."
-        )
+        more = f"{without[0]} and {len(without) - 1} more have no split"
+        raise ValueError(f"{more}, the others do: fill the column or empty it.")
     return {} if without else {part: tuple(i.id for i in items if i.split == part) for part in parts if items}
 
 

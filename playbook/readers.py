@@ -9,7 +9,6 @@ hurt nothing but this process. Knows no folder, no audience and no chunk; what i
 from __future__ import annotations
 
 import csv
-import email
 import email.policy
 import hashlib
 import io
@@ -24,12 +23,9 @@ from contextlib import closing, suppress
 from importlib.util import find_spec
 from itertools import chain, groupby, islice, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from playbook.checked import TABLES, read_yaml
-
-if TYPE_CHECKING:
-    from bs4 import PageElement, Tag
 
 Block = tuple[str, int, str]
 Item = tuple[int, int, str]  # what a reader of one format gives: (level, number, text); level 0 is text, 1 and more a
@@ -37,9 +33,8 @@ Item = tuple[int, int, str]  # what a reader of one format gives: (level, number
 
 OCR = 10 if find_spec("docling") else 1  # the extra that reads scans takes more of everything
 SECONDS, MEMORY = 60 * OCR, 2 * OCR * 2**30
-MAX_BYTES, MAX_UNZIPPED, MAX_TEXT = 50_000_000, 300_000_000, 5_000_000
-MAX_MAILS = 3  # a mail in a mail in a mail
-CONVERT = read_yaml(TABLES / "formats.yaml")["convert"]
+MAX_BYTES, MAX_UNZIPPED, MAX_TEXT, MAX_MAILS = 50_000_000, 300_000_000, 5_000_000, 3  # a mail in a mail in a mail
+FORMATS = read_yaml(TABLES / "formats.yaml")
 PASSWORD = "password-protected: save a copy without the password"
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 MAGIC = {b"%PDF-": "a PDF", b"PK\x03\x04": "a zip or Office file", OLE: "an old Office file"}
@@ -72,7 +67,9 @@ def read(data: bytes, ending: str, notes: list[str]) -> Iterator[Block]:
 def _items(data: bytes, ending: str, notes: list[str]) -> Iterator[Item]:
     """What the format's reader gives, once the content is what its ending says."""
     if ending not in READERS:
-        raise Unreadable(CONVERT.get(ending, f"{ending or 'no ending'}: not a format we read ({', '.join(READERS)})"))
+        raise Unreadable(
+            FORMATS["convert"].get(ending, f"{ending or 'no ending'}: not a format we read ({', '.join(READERS)})")
+        )
     holds = next((name for magic, name in MAGIC.items() if data.startswith(magic)), "")
     if ending[:4] not in (".doc", ".xls", ".ppt"):
         if holds and not (ending == ".pdf" and holds == "a PDF"):
@@ -185,9 +182,10 @@ def _read_md(data: bytes, notes: list[str]) -> Iterator[Item]:
 def _read_html(data: bytes, notes: list[str]) -> Iterator[Item]:
     """Each run of text inside one block element is an item, whatever that element is, so that no text is lost."""
     from bs4 import BeautifulSoup, NavigableString
+    from bs4.dammit import EncodingDetector
 
-    declared = re.search(rb"""charset=["']?([\w-]+)""", data[:2048])
-    soup = BeautifulSoup(decode(data, notes, declared[1].decode() if declared else ""), "html.parser")
+    declared = EncodingDetector.find_declared_encoding(data[:2048], is_html=True) or ""
+    soup = BeautifulSoup(decode(data, notes, declared), "html.parser")
     for tag in soup(["script", "style", "nav", "template", "title"]):
         tag.decompose()
     for line_break in soup("br"):
@@ -200,21 +198,19 @@ def _read_html(data: bytes, notes: list[str]) -> Iterator[Item]:
         yield level, number, _html_row(owner) if owner.name == "tr" else "".join(texts)
 
 
-def _owner(string: PageElement) -> Tag:
+def _owner(string: Any) -> Any:
     """The table row a text stands in, else the nearest element around it that is not part of a running line."""
     row = string.find_parent("tr")
     return row if row and not row.find("table") else next(p for p in string.parents if p.name not in INLINE)
 
 
-def _html_row(row: Tag) -> str:
+def _html_row(row: Any) -> str:
     """A table row as a line; empty for the row that holds only the column heads."""
-    table = row.find_parent("table")
-    first = table.find("tr") if table else row
-    is_head = first.find("th") is not None and not any(c.get_text(strip=True) for c in first.find_all("td"))
-    if is_head and row is first and table and table.find_all("tr")[1:]:
-        return ""
+    first, *more = (row.find_parent("table") or row).find_all("tr") or [row]
     heads, cells = ([_line(c.get_text()) for c in r.find_all(["td", "th"])] for r in (first, row))
-    return table_row(heads if is_head and row is not first else [], cells)
+    if not more or not first.find("th") or any(c.get_text(strip=True) for c in first.find_all("td")):
+        return table_row([], cells)
+    return table_row(heads, cells) if row is not first else ""
 
 
 def _read_csv(data: bytes, notes: list[str]) -> Iterator[Item]:
@@ -281,10 +277,8 @@ def _read_pptx(data: bytes, notes: list[str]) -> Iterator[Item]:
     for number, slide in enumerate(pptx.Presentation(io.BytesIO(data)).slides, start=1):
         title = slide.shapes.title
         said = _line(title.text_frame.text) if title is not None else ""
-        if title is not None:
-            title.element.getparent().remove(title.element)
         yield 1 if said else -1, number, said or f"slide {number}"
-        yield from ((0, number, text) for *_, text in _xml_items(slide.element, {}))
+        yield from ((0, number, text) for *_, text in _xml_items(slide.element, {}) if text != said)
         if slide.has_notes_slide and (frame := slide.notes_slide.notes_text_frame) is not None and frame.text.strip():
             yield 0, number, f"Notes: {frame.text}"
         if next(slide.element.iter("{*}chart", "{*}relIds"), None) is not None:
@@ -330,19 +324,15 @@ def _read_pdf(data: bytes, notes: list[str]) -> Iterator[Item]:
     """Headings and paragraphs in reading order; a line that recurs at the edge of the pages is given once."""
     import pypdfium2
 
-    pages: list[list[PrintedLine]] = []
-    bare: list[str] = []
     with closing(pypdfium2.PdfDocument(data)) as pdf:
-        for number, page in enumerate(pdf, start=1):
-            pages.append(_printed_lines(page, number))
-            if not pages[-1] and next(page.get_objects(max_depth=1), None):
-                bare.append(str(number))
-            page.close()
-    if not any(pages) and OCR == 1:
-        raise Unreadable("no text layer: needs OCR (the extra [ocr] reads scans)")
-    if any(pages) and bare:
+        pages = [_printed_lines(page, number) for number, page in enumerate(pdf, start=1)]
+        empty = [n for n, lines in enumerate(pages) if not lines]
+        bare = [str(n + 1) for n in empty if next(pdf[n].get_objects(max_depth=1), None)]
+    if not any(pages):
+        return _scan_items(data, notes)
+    if bare:
         notes.append(f"page {', '.join(bare[:5])}{' and more' if bare[5:] else ''} has no text layer")
-    return _paragraphs(pages) if any(pages) else _scan_items(data, notes)
+    return _paragraphs(pages)
 
 
 def _printed_lines(page: Any, number: int) -> list[PrintedLine]:
@@ -387,7 +377,7 @@ def _paragraphs(pages: list[list[PrintedLine]]) -> Iterator[Item]:
     for line, after in pairwise([*body, None]):
         start = start if text else line.page
         text += line.text
-        if after and _goes_on(line, after, max(right[line.page - 1], statistics.median(right)), pitch):
+        if after and _goes_on(line, after, right[line.page - 1], pitch):
             text += "\f" if after.page > line.page else " "
         else:
             level = titles.index((line.height, line.bold)) + 1 if _is_title(line, *normal) else 0
@@ -415,11 +405,11 @@ def _goes_on(line: PrintedLine, after: PrintedLine, right: float, pitch: float) 
 
 def _running(pages: list[list[PrintedLine]]) -> dict[PrintedLine, str]:
     """Lines among the two highest or lowest that recur on half of the pages, with what they say but the page number."""
-    ordered = [sorted(page, key=lambda line: line.base) for page in pages if len(pages) > 1]
     edges = {}  # their text, with numbers near the page's own as #
-    for line in (line for page in ordered for line in page[:2] + page[-2:]):
-        near = [str(n) for n in range(line.page - 9, line.page + 10)]
-        edges[line] = re.sub(r"\d+", lambda n, near=near: "#" if n[0] in near else n[0], line.text)
+    for page in (sorted(page, key=lambda line: line.base) for page in pages if len(pages) > 1):
+        for line in page[:2] + page[-2:]:
+            near = "|".join(str(n) for n in range(max(0, line.page - 9), line.page + 10))
+            edges[line] = re.sub(rf"(?<!\d)({near})(?!\d)", "#", line.text)
     often = Counter(edges.values())
     said = {line: PAGE_MARK.sub("", text) for line, text in edges.items()}
     recur = {line: text for line, text in said.items() if not text or often[edges[line]] >= max(2, len(pages) / 2)}
@@ -428,6 +418,8 @@ def _running(pages: list[list[PrintedLine]]) -> dict[PrintedLine, str]:
 
 def _scan_items(data: bytes, notes: list[str]) -> Iterator[Item]:
     """A scan read by the optional docling, page by page."""
+    if OCR == 1:
+        raise Unreadable("no text layer: needs OCR (the extra [ocr] reads scans)")
     from docling.datamodel.base_models import DocumentStream
     from docling.document_converter import DocumentConverter
 
@@ -458,12 +450,10 @@ def _mail(message: Any, depth: int, notes: list[str]) -> Iterator[Item]:
     body = message.get_body(("plain", "html"))
     attached = list(message.iter_attachments()) or [message] * (body is None and not message.is_multipart())
     for part in [body, *attached] if body is not None else attached:
-        kind = part.get_content_type()
-        name = (part is not body and part.get_filename()) or {"text/plain": "text.txt", "text/html": "text.html"}.get(
-            kind, kind
-        )
+        kind = part.get_content_subtype()
+        name = (part is not body and part.get_filename()) or f"part.{kind.replace('plain', 'txt')}"
         try:
-            if kind == "message/rfc822" and depth < MAX_MAILS:
+            if kind == "rfc822" and depth < MAX_MAILS:
                 yield from _mail(part.get_content(), depth + 1, notes)
                 continue
             if part is not body:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import yaml
 
-from playbook.checked import TABLES, Frozen, load
+from playbook.checked import TABLES, Frozen, load, read_yaml
 from playbook.classifiers import fit_yes_no
 from playbook.evaluation import proportion
 
 FOLDS = 5
-STRANGE_NAMES = ("Quillhaven", "Ostrabeck", "Veldmarsh", "Tamberwick", "Jorvelund")
+STRANGE_NAMES = read_yaml(TABLES / "words.yaml")["strange_names"]
 
 
 class RefusalModel(Frozen):
@@ -63,23 +61,13 @@ def shipped_refusal() -> RefusalModel:
     return load(RefusalModel, TABLES / "refusal.yaml")
 
 
-def save_refusal(model: RefusalModel, path: Path) -> None:
-    """Write a calibration as YAML (used to refresh the shipped one)."""
-    path.write_text(yaml.safe_dump(model.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-
-
 def swapped(question: str, entities: Sequence[str], known: Collection[str]) -> str | None:
     """The question with one of its `entities` (names, numbers) replaced by one that is not `known`; None without any."""
     for entity in entities:
-        if re.search(r"\d", entity):
-            turned = (
-                re.sub(r"\d", lambda d, s=shift: str((int(d.group()) + s) % 10), entity) for shift in (3, 5, 7, 1)
-            )
-            strange = next((t for t in turned if t.lower() not in known), None)
-        else:
-            strange = next((n for n in STRANGE_NAMES if n.lower() not in known), None)
+        turned = [re.sub(r"\d", lambda d, by=by: str((int(d[0]) + by) % 10), entity) for by in (3, 5, 7, 1)]
+        strange = [new for new in (STRANGE_NAMES if turned[0] == entity else turned) if new.lower() not in known]
         if strange:
-            return question.replace(entity, strange, 1)
+            return question.replace(entity, strange[0], 1)
     return None
 
 
@@ -91,13 +79,10 @@ def calibrate(cases: Sequence[Case]) -> tuple[RefusalModel, list[tuple[float, bo
     """
     groups = sorted({c.group for c in cases})
     fold = {group: n % FOLDS for n, group in enumerate(groups)}
-    models = []
-    for held_out in range(FOLDS):
-        rest = [c for c in cases if fold[c.group] != held_out]
-        models.append(_fit(rest if len({c.right for c in rest}) == 2 else cases))
-    asked = [
-        (models[fold[c.group]].confidence(c.features), c.right, c.answerable) for c in cases if c.answerable is not None
-    ]
+    rests = [[c for c in cases if fold[c.group] != held_out] for held_out in range(FOLDS)]
+    models = [_fit(rest if len({c.right for c in rest}) == 2 else cases) for rest in rests]
+    real = [c for c in cases if c.answerable is not None]
+    asked = [(models[fold[c.group]].confidence(c.features), c.right, c.answerable) for c in real]
     return _fit(cases).model_copy(update={"threshold": best_threshold(asked)}), asked
 
 
@@ -107,14 +92,10 @@ def _fit(cases: Sequence[Case]) -> RefusalModel:
     spread = np.where(spread < 1e-3, 1.0, spread)  # a feature that never varied; a tiny value would be rounded to 0
     weights, intercept = fit_yes_no((table - centre) / spread, [c.right for c in cases])
     twins = sum(c.answerable is None for c in cases)
-    return RefusalModel(
-        weights=tuple(round(w, 4) for w in weights),
-        intercept=round(intercept, 4),
-        centre=tuple(round(float(c), 4) for c in centre),
-        spread=tuple(round(float(s), 4) for s in spread),
-        threshold=0.5,
-        calibrated_on=f"{len(cases) - twins} tuning questions and {twins} twins that must be refused",
-    )
+    fitted = {"weights": weights, "intercept": intercept, "centre": centre, "spread": spread}
+    rounded = {name: np.round(numbers, 4).tolist() for name, numbers in fitted.items()}
+    made_of = f"{len(cases) - twins} tuning questions and {twins} twins that must be refused"
+    return RefusalModel(threshold=0.5, calibrated_on=made_of, **rounded)
 
 
 def best_threshold(cases: Sequence[tuple[float, bool, bool]]) -> float:
@@ -145,7 +126,6 @@ def certificate(scored: Sequence[tuple[float, bool]], threshold: float) -> str:
     if not shown:
         return f"Nothing is answered at {threshold:.2f} ({len(scored)} questions)."
     most = proportion(len(shown) - sum(shown), len(shown)).high
-    return (
-        f"At {100 * len(shown) / len(scored):.0f} % of the questions answered, at most 1 in {max(1, int(1 / most))} answers is "
-        f"wrong ({len(scored)} questions, 95 %)."
-    )
+    answered, one_in = 100 * len(shown) / len(scored), max(1, int(1 / most))
+    held = f"At {answered:.0f} % of the questions answered, at most 1 in {one_in} answers is wrong"
+    return f"{held} ({len(scored)} questions, 95 %)."

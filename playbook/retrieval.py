@@ -11,18 +11,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import bm25s
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import ConfigDict, PrivateAttr
+from pydantic import ConfigDict, Field
 from snowballstemmer import stemmer
 
+from playbook.checked import TABLES, read_yaml
 from playbook.chunking import embedding_text
 from playbook.store import FaissStore
 
@@ -30,13 +30,8 @@ POOL = 50  # candidates each leg hands to the fusion
 RERANKED = 20  # candidates a cross-encoder reads: more would take seconds on a laptop
 RRF = 60  # the constant of reciprocal rank fusion
 SUPERSEDED = 0.3  # what a passage of a replaced document loses of its fused score, which runs from 0 to 1
-STOPWORDS = frozenset(
-    "a an and are as at be but by can could did do does for from had has have he her him his how i if in into is it its "
-    "me my no not of on or our she should so than that the their them then there these they this to us was we were "
-    "what when where which while who whom why will with would you your".split()
-)
+STOPWORDS = frozenset(read_yaml(TABLES / "words.yaml")["stopwords"].split())
 _stem = lru_cache(200_000)(stemmer("english").stemWord)
-Rerank = Callable[[str, list[str]], Sequence[float]]
 
 
 def words(text: str) -> list[str]:
@@ -51,8 +46,7 @@ def words(text: str) -> list[str]:
     return [_stem(w) for w in found if w not in STOPWORDS]
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """One passage found: its rank score, and what each leg gave it (cosine; BM25 score)."""
 
     passage: Document
@@ -93,54 +87,44 @@ class HybridRetriever(BaseRetriever):
 
     `roles`: who asks, which decides what may be found. `fusion`: convex or rrf. `diversity`: 0 keeps the plain order,
     up to 1 pushes down passages like those already chosen (maximal marginal relevance). `rerank`: a cross-encoder's
-    scores for (question, texts), or None.
+    scores for (question, texts), or None. `keywords`: the keyword leg, made from the store.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
     store: FaissStore
-    weight: float = 0.5
+    weight: float = Field(0.5, ge=0, le=1)
     k: int = 5
     roles: tuple[str, ...] | None = None
     fusion: Literal["convex", "rrf"] = "convex"
     diversity: float = 0.0
-    rerank: Rerank | None = None
-    _keywords: KeywordIndex = PrivateAttr()
-    _asked: dict[str, np.ndarray] = PrivateAttr(default_factory=dict)  # questions embedded so far
+    rerank: Callable[[str, list[str]], Sequence[float]] | None = None
+    keywords: KeywordIndex | None = None
+    asked: dict[str, np.ndarray] = Field(default_factory=dict, repr=False)  # questions embedded so far
 
     def model_post_init(self, context: object) -> None:
-        """Build the keyword leg over the store's passages; raises ValueError for an empty store or a bad weight."""
+        """Build the keyword leg over the store's passages; raises ValueError for an empty store."""
         if not len(self.store):
             raise ValueError("the index is empty: run notebook 04 on a folder with readable documents first.")
-        if not 0 <= self.weight <= 1:
-            raise ValueError(f"weight is {self.weight}; give a number from 0 (keywords) to 1 (meaning).")
-        self._keywords = KeywordIndex(list(self.store.documents.values()))
-
-    @property
-    def keywords(self) -> KeywordIndex:
-        """The keyword leg."""
-        return self._keywords
+        self.keywords = KeywordIndex(list(self.store.documents.values()))
 
     def varied(self, **settings: object) -> HybridRetriever:
         """The same retriever with other settings (keyword index and embedded questions are shared)."""
-        other = self.model_copy(update=settings)
-        other._keywords, other._asked = self._keywords, self._asked
-        return other
+        return self.model_copy(update=settings)
 
-    def search(self, question: str, k: int | None = None, without: str | None = None) -> list[Hit]:
-        """The best passages, best first; `without` leaves one source file out (to make an unanswerable twin)."""
-        if question not in self._asked:
-            self._asked[question] = np.asarray(self.store.embedding.embed_query(question), np.float32)
-        return self.search_vector(question, self._asked[question], k, without)
-
-    def search_vector(
-        self, question: str, vector: np.ndarray, k: int | None = None, without: str | None = None
+    def search(
+        self, question: str, k: int | None = None, without: str | None = None, vector: np.ndarray | None = None
     ) -> list[Hit]:
-        """The same for a question that is already embedded, as a unit vector."""
-        passages = self._keywords.passages
-        allowed = self.store.mask(self.roles)
+        """The best passages, best first; `without` leaves one source file out (to make an unanswerable twin).
+
+        `vector`: the question as a unit vector, if it is already embedded.
+        """
+        if vector is None and question not in self.asked:
+            self.asked[question] = np.asarray(self.store.embedding.embed_query(question), np.float32)
+        vector = self.asked[question] if vector is None else vector
+        passages, allowed = self.keywords.passages, self.store.mask(self.roles)
         if without is not None:
             allowed = allowed & np.array([p.metadata.get("source") != without for p in passages])
-        sparse = np.where(allowed, self._keywords.scores(question), 0.0)
+        sparse = np.where(allowed, self.keywords.scores(question), 0.0)
         dense = np.where(allowed, self.store.vectors @ vector, -1.0)
         pool = set(_top(dense, allowed)) if self.weight > 0 else set()
         pool = np.array(sorted(pool | (set(_top(sparse, allowed)) if self.weight < 1 else set())), np.int64)
@@ -152,9 +136,8 @@ class HybridRetriever(BaseRetriever):
         order = np.argsort(-np.round(fused, 6), kind="stable")
         if self.rerank is not None:
             head = order[:RERANKED]
-            fused[head] = fused.max() + _scale(
-                np.asarray(self.rerank(question, [passages[pool[n]].page_content for n in head]))
-            )
+            read = self.rerank(question, [passages[pool[n]].page_content for n in head])
+            fused[head] = fused.max() + _scale(np.asarray(read))
             order = np.argsort(-fused, kind="stable")
         order = self._diverse(order, fused, self.store.vectors[pool])[: self.k if k is None else k]
         return [Hit(passages[pool[n]], float(fused[n]), float(dense[pool[n]]), float(sparse[pool[n]])) for n in order]
@@ -187,6 +170,5 @@ def _scale(scores: np.ndarray) -> np.ndarray:
 
 def _reciprocal_rank(scores: np.ndarray) -> np.ndarray:
     """1 / (60 + rank), scaled so that the first rank gets 1."""
-    rank = np.empty(len(scores))
-    rank[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+    rank = 1 + np.argsort(np.argsort(-scores, kind="stable"))
     return (RRF + 1) / (RRF + rank)

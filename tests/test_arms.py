@@ -174,10 +174,10 @@ def test_correctness_refuses_arms_on_other_items_or_in_another_order(rows: list[
 def test_hit_rates_are_the_share_of_answerable_questions_with_the_key_in_the_right_file() -> None:
     retriever = make_answerer(RENTAL, VANS).retriever
     asked = [question(), question("q2", "nine", "rental.md"), question("q3", answerable=False)]
-    assert arms.hit_rates(retriever, asked, [0.0, 1.0]) == {0.0: 0.5, 1.0: 0.5}, (
+    assert arms.hit_rates({w: retriever.varied(weight=w) for w in (0.0, 1.0)}, asked) == {0.0: 0.5, 1.0: 0.5}, (
         "nine stands in vans.md, not in rental.md"
     )
-    assert arms.hit_rates(retriever, asked[2:], [0.5]) == {0.5: 0.0}
+    assert arms.hit_rates({0.5: retriever}, asked[2:]) == {0.5: 0.0}
 
 
 def test_hit_looks_only_at_the_k_best_passages() -> None:

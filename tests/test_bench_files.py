@@ -69,7 +69,7 @@ def test_answers_counts_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (documents / "rental.md").write_text("# Deposit\n\nA deposit of $150 is due.\n")
     (documents / "empty.txt").write_text("")
     rows = [
-        {"question": "How much is the deposit?", "must_contain": [["$150", "150 dollars"]], "source": "x/rental.md", "answerable": True},
+        {"question": "How much is the deposit?", "must_contain": [["$150", "150 usd"]], "source": "x/rental.md", "answerable": True},
         {"question": "Deposit in euros?", "must_contain": [["200 euros"]], "source": "rental.md", "answerable": True},
         {"question": "Who runs the deposit office?", "must_contain": [], "source": None, "answerable": False},
     ]  # fmt: skip

@@ -64,14 +64,13 @@ def test_chunks_hold_as_many_sentences_as_the_limit_allows() -> None:
     text = " ".join([SENTENCE] * 7)  # 8 tokens each; 3 fit into 24
     chunks = chunk_sections([section(text)], COUNT, 24)
     assert [len(c.page_content.split()) for c in chunks] == [24, 24, 8]
-    assert not any(c.metadata["long"] for c in chunks)
 
 
-def test_sentence_over_the_limit_is_cut_between_words_and_marked() -> None:
+def test_sentence_over_the_limit_is_cut_between_words() -> None:
     long = "Every " + "very " * 50 + "long sentence."
     text = f"{SENTENCE} {long} {SENTENCE}"
     chunks = chunk_sections([section(text)], COUNT, 20)
-    assert [c.metadata["long"] for c in chunks] == [False, True, True, True, False]
+    assert len(chunks) == 5
     assert " ".join(c.page_content for c in chunks) == text
     assert all(len(c.page_content.split()) <= 20 for c in chunks)
 
@@ -82,7 +81,7 @@ def test_word_over_the_limit_is_cut_so_that_every_piece_fits() -> None:
 
     text = "x" * 95 + " 漢字" * 30
     chunks = chunk_sections([section(text)], letters, 20)
-    assert all(letters([c.page_content])[0] <= 20 and c.metadata["long"] for c in chunks)
+    assert all(letters([c.page_content])[0] <= 20 for c in chunks)
     assert "".join(c.page_content for c in chunks).replace(" ", "") == text.replace(" ", "")
 
 
@@ -96,7 +95,6 @@ def test_chunks_never_cross_sections_and_keep_all_metadata_but_the_marks() -> No
         "audience": ["everyone"],
         "start": 0,
         "end": 4,
-        "long": False,
         "place": "A",
     }
 
@@ -156,8 +154,8 @@ def test_id_does_not_change_when_another_section_or_the_page_does() -> None:
 
 def test_pack_of_nothing_and_of_costs_that_fill_the_limit() -> None:
     assert pack([], [], 20) == []
-    assert pack([(0, 1), (2, 3), (4, 5)], [10, 10, 1], 20) == [(0, 3, False), (4, 5, False)]
-    assert pack([(0, 1)], [21], 20) == [(0, 1, True)]
+    assert pack([(0, 1), (2, 3), (4, 5)], [10, 10, 1], 20) == [(0, 3), (4, 5)]
+    assert pack([(0, 1)], [21], 20) == [(0, 1)]
 
 
 def test_embedding_text_names_the_heading_path_or_the_file() -> None:

@@ -10,8 +10,8 @@ from fakes_embedding import HashEmbeddings, refusal
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
 from playbook import knowledge
-from playbook.refusal import shipped_refusal
 from playbook.engagement import Engagement, Settings
+from playbook.refusal import shipped_refusal
 from playbook.results import RagResult
 from playbook.store import FaissStore, IndexMismatch
 
@@ -52,7 +52,7 @@ def test_a_changed_file_costs_only_what_changed(client: Engagement, embedder: Ha
         "# Deposit\n\nA deposit of $200 is due.\n\n# Cleaning\n\nBring it back clean.\n"
     )
     assert knowledge.index_folder(client).changes == {"added": 1, "kept": 2, "removed": 1}
-    assert embedder.embedded == ["rental. Deposit\nA deposit of $200 is due."]
+    assert embedder.embedded == ["Deposit\nA deposit of $200 is due."]
     assert {d.page_content for d in FaissStore.open(client.index, embedder).documents.values()} == {
         "A deposit of $200 is due.", "Bring it back clean.", "Vans leave at nine."
     }  # fmt: skip
@@ -87,7 +87,7 @@ def test_before_notebook_04_the_shipped_calibration_answers(client: Engagement, 
 def test_what_notebook_04_settled_is_used(client: Engagement, embedder: HashEmbeddings) -> None:
     settled = RagResult(
         headline="Settled.", plan_digest="d", files={}, rejected={}, passages=3, weight=0.25, hit_rates={}, settings_tried=1,
-        refusal=refusal(9.0), tune_scores=(), drill={},
+        refusal=refusal(9.0), certificate="", tune_scores=(), drill={},
     )  # fmt: skip
     client.save("04_rag", settled)
     answerer = knowledge.open_answerer(client)

