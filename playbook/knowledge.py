@@ -19,7 +19,7 @@ from playbook.engagement import Engagement, MissingArtifact
 from playbook.models import chat_model, load_profile
 from playbook.refusal import RefusalModel, shipped_refusal
 from playbook.retrieval import HybridRetriever
-from playbook.store import FaissStore
+from playbook.store import FaissStore, one_writer
 
 Roles = tuple[str, ...] | None  # who asks
 
@@ -40,22 +40,25 @@ def index_folder(
     `folder` and `keep_in` replace the client's own documents and index folders (the drills of notebook 04 use copies).
     Raises ValueError when no file of the folder can be read, or when more than half of the files in the index are gone
     from the folder and `purge` does not confirm that this is meant: a folder that was moved must not empty an index.
+    Raises IndexBusy when another program is at it.
     """
     profile = load_profile(client.settings.profile)
     embeddings = load_embeddings(profile)
     folder, where = folder or client.documents, keep_in or client.index
     corpus = load_folder(folder, folder.with_name(client.audiences.name))  # beside it, in a copy as in the original
-    store = FaissStore.open(where, embeddings, embedding_text)
-    held = {d.metadata["source"] for d in store.documents.values()}
-    gone = held - {f.source for f in corpus.files}
-    if len(gone) > len(held) / 2 and not purge:
-        lost = f"{len(gone)} of the {len(held)} indexed files are no longer in {folder}, for instance {min(gone)}"
-        raise ValueError(f"{lost}. If they are meant to be forgotten, confirm it: playbook index {client.name} --purge")
-    if not corpus.sections and not purge:
-        first = f"{corpus.files[0].source}: {corpus.files[0].reason}"
-        raise ValueError(f"none of the {len(corpus.files)} file(s) in {folder} could be read; {first}.")
-    changes = store.sync(chunk_sections(corpus.sections, embeddings.count_tokens, profile.chunk_tokens))
-    if changes["added"] or changes["removed"]:
+    with one_writer(where):  # a second notebook on the same engagement is told so
+        store = FaissStore.open(where, embeddings, embedding_text)
+        held = {d.metadata["source"] for d in store.documents.values()}
+        gone = held - {f.source for f in corpus.files}
+        if len(gone) > len(held) / 2 and not purge:
+            lost = f"{len(gone)} of the {len(held)} indexed files are no longer in {folder}, for instance {min(gone)}"
+            raise ValueError(
+                f"{lost}. If they are meant to be forgotten, confirm it: playbook index {client.name} --purge"
+            )
+        if not corpus.sections and not purge:
+            first = f"{corpus.files[0].source}: {corpus.files[0].reason}"
+            raise ValueError(f"none of the {len(corpus.files)} file(s) in {folder} could be read; {first}.")
+        changes = store.sync(chunk_sections(corpus.sections, store.embedding.count_tokens, profile.chunk_tokens))
         store.save(where)
     return Indexed(corpus, store, changes)
 

@@ -49,6 +49,7 @@ def machine(context: typer.Context) -> None:
 
         for step in runner.walk(open_engagement("sample"), again=True):
             print(f"{step.notebook:22} {step.seconds:6.1f} s  (budget {BUDGET[step.notebook[:2]]})", flush=True)
+    subprocess.run([sys.executable, str(ROOT / "tools" / "bench_index.py")], cwd=ROOT, check=True)
 
 
 @app.command()
