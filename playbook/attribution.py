@@ -14,20 +14,14 @@ from langchain_core.documents import Document
 
 from playbook.answering import Answer, Answerer
 from playbook.arms import Output
-from playbook.checked import Frozen
+from playbook.checked import TABLES, Frozen, read_yaml
 from playbook.chunking import embedding_text
 from playbook.evaluation import Proportion, contains, proportion
 from playbook.items import Question
 from playbook.retrieval import Hit
 
 Cause = Literal["corpus gap", "retrieval", "reading", "behaviour", "refusal"]
-FIX = {
-    "corpus gap": "The documents do not hold the answer: add or correct a document.",
-    "retrieval": "The right passage was not among those given: wording, synonyms, chunking, search weight.",
-    "reading": "The right passage was given, but the wrong sentence was taken: a better answerer, not training on facts.",
-    "behaviour": "Right material, unusable result: instructions, examples, a constraint, then a classifier or an adapter.",
-    "refusal": "It answered where it should refuse, or refused what it had right: recalibrate on more questions.",
-}
+FIX: dict[str, str] = read_yaml(TABLES / "causes.yaml")  # cause -> what to fix
 CAUSES = tuple(FIX)
 
 
