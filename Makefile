@@ -14,7 +14,7 @@ test: $(READY)
 	@$(BIN)/python tools/run_tests.py
 
 lab: $(READY)
-	@$(BIN)/playbook lab
+	@$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
 bench: $(READY)
 	@$(BIN)/python tools/bench.py

@@ -1,4 +1,4 @@
-"""The command line: new, run, ask, lab, bench. Thin: checks, calls, and one clear sentence when something is wrong.
+"""The command line: new, run, index, ask, bench. Thin: checks, calls, and one clear sentence when something is wrong.
 
 Nothing is computed here that a notebook could not compute with the same functions.
 """
@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import errno
 import json
-import socket
 import subprocess
 import sys
 import traceback
 from pathlib import Path
 from textwrap import shorten
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from playbook.engagement import SAMPLE, EngagementError, Settings, create_engagement, home, open_engagement
+from playbook.checked import TABLES, read_yaml
+from playbook.engagement import SAMPLE, Settings, create_engagement, home, open_engagement
+
+if TYPE_CHECKING:
+    from playbook.documents import Corpus
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="From 'should we fine-tune?' to a decision record.")
-OS_HELP = {
-    errno.ENOSPC: "The disk is full: free some space (a run needs about 200 MB) and start again; nothing half-written was kept.",
-    errno.EACCES: "No permission: start in a folder of your own, or change the rights of the file named here.",
-    errno.EROFS: "This folder is read-only: copy the project to a folder of your own and start there.",
-}
+OS_HELP: dict[str, str] = read_yaml(TABLES / "room.yaml")["system_errors"]
 
 
 @app.command()
@@ -50,7 +49,7 @@ def run(
             sys.stdout.flush()
             bar.update()
     print(f"\nThe client's report: {opened.report}")
-    print("To open the notebooks: make lab   (or: playbook lab)")
+    print("To open the notebooks: make lab   (or: jupyter lab notebooks/00_start_here.ipynb)")
 
 
 @app.command()
@@ -64,91 +63,55 @@ def new(
     """Create an engagement from a client's files, check them, and say what was found and what is missing."""
     from datetime import date
 
-    files: dict[str, Path] = {"documents": documents}
-    found, missing = [], []
-    for check in (_check_documents(documents), _check_questions(questions, documents), _check_examples(examples)):
-        found += check[0]
-        missing += check[1]
-    files |= {name: path for name, path in (("questions.csv", questions), ("examples.csv", examples)) if path}
-    tables = Path(__file__).parent / "tables"
-    files |= {"use_cases.yaml": tables / "new_use_cases.yaml", "economics.yaml": tables / "new_economics.yaml"}
-    missing.append("the client's answers to the diagnostic questions: fill in use_cases.yaml and economics.yaml")
+    from playbook.documents import load_folder
+    from playbook.items import load_examples, load_questions, refuse_lone_labels
+    from playbook.room import count_inputs, missing_inputs
+
+    given = {"questions.csv": questions, "examples.csv": examples}
+    files = {name: path for name, path in given.items() if path}
+    for path in files.values():
+        if not path.is_file():
+            raise ValueError(f"{path} is not there: check the path, or leave the option out.")
+    corpus, asked = load_folder(documents), load_questions(questions) if questions else []
+    if examples:
+        load_examples(examples)
+        refuse_lone_labels(examples)
     try:
         day = date.fromisoformat(as_of) if as_of else date.today()
     except ValueError:
         raise ValueError(f"'{as_of}' is not a date; write it as YYYY-MM-DD.") from None
-    settings = Settings(title=client, as_of=day)
-    created = create_engagement(client, settings, files)
+    forms = {path.name.removeprefix("new_"): path for path in TABLES.glob("new_*.yaml")}
+    created = create_engagement(client, Settings(title=client, as_of=day), {"documents": documents, **files, **forms})
+    counts = count_inputs(created)
+    missing = missing_inputs(counts)
+    if absent := sorted({q.source for q in asked if q.source and not (documents / q.source).is_file()}):
+        missing.insert(0, f"source file(s) that the questions name: {', '.join(absent[:5])}")
+    if not corpus.sections:
+        missing.insert(0, "a document that can be read: none of these could (convert or scan them again)")
     print(f"Created {created.inputs}\nFound")
-    print("\n".join(f"  {line}" for line in found))
+    print("\n".join(f"  {what}: {n}" for what, n in counts.items()))
+    print("\n".join(_account(corpus)))
     print("Missing\n" + "\n".join(f"  {line}" for line in missing))
     print(f'Next: playbook ask {client} "a question", then playbook run {client}')
 
 
-Check = tuple[list[str], list[str]]  # lines on what was found, lines on what is missing
-
-
-def _check_documents(folder: Path) -> Check:
-    from playbook.documents import load_folder
-
-    corpus = load_folder(folder)
-    left_out = [f"  {f.source}: {f.status} - {f.reason}" for f in corpus.files if f.status != "indexed"]
-    missing = (
-        [] if corpus.sections else ["a document that can be read: none of these could (convert or scan them again)"]
-    )
-    return [f"documents: {_counts(corpus.counts())}", *left_out], missing
-
-
-def _check_questions(path: Path | None, documents: Path) -> Check:
-    from playbook.items import load_questions
-
-    if path is None:
-        return [], ["questions with expected answers (30 or more, a third of them unanswerable): --questions FILE.csv"]
-    asked = load_questions(_there(path))
-    silent = sum(not q.answerable for q in asked)
-    absent = sorted({q.source for q in asked if q.source and not (documents / q.source).is_file()})
-    missing = [f"source file(s) that the questions name: {', '.join(absent[:5])}"] if absent else []
-    if not silent:
-        missing.append("unanswerable questions (10 or more): without them nobody knows whether it refuses")
-    return [f"questions: {len(asked)}, of them {silent} unanswerable"], missing
-
-
-def _check_examples(path: Path | None) -> Check:
-    from playbook.items import load_examples, refuse_lone_labels
-
-    if path is None:
-        return [], ["labelled texts, if a behaviour is wanted (10 or more a code): --examples FILE.csv"]
-    labelled = load_examples(_there(path))
-    refuse_lone_labels(path)
-    return [f"examples: {len(labelled)} in {len({e.label for e in labelled})} codes"], []
-
-
-def _there(path: Path) -> Path:
-    if not path.is_file():
-        raise ValueError(f"{path} is not there: check the path, or leave the option out.")
-    return path
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return f"{counts['files']} files = " + " + ".join(f"{n} {s}" for s, n in counts.items() if s != "files")
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+def _account(corpus: Corpus) -> list[str]:
+    """The sum that accounts for every file, and a line for each file that was not simply read."""
+    counts = corpus.counts()
+    total = f"{counts['files']} files = " + " + ".join(f"{n} {s}" for s, n in counts.items() if s != "files")
+    return [total, *(f"  {f.source}: {f.status} - {f.reason}" for f in corpus.files if f.reason != "read")]
 
 
 @app.command()
 def index(
     client: Annotated[str, typer.Argument(help="An engagement's name.")] = SAMPLE,
-    purge: Annotated[
-        bool, typer.Option(help="Forget files that are gone, even if they are most of the index.")
-    ] = False,
+    purge: Annotated[bool, typer.Option(help="Forget files that are gone, even most of the index.")] = False,
 ) -> None:
     """Bring the index up to date with the client's documents, and account for every file."""
     from playbook.knowledge import index_folder
 
     indexed = index_folder(open_engagement(client), purge=purge)
-    print(_counts(indexed.corpus.counts()))
-    print("\n".join(f"  {f.source}: {f.status} - {f.reason}" for f in indexed.corpus.files if f.reason != "read"))
+    print("\n".join(_account(indexed.corpus)))
     print(", ".join(f"{n} passages {what}" for what, n in indexed.changes.items()))
     print(f'Next: playbook ask {client} "a question"')
 
@@ -158,7 +121,7 @@ def ask(
     client: Annotated[str, typer.Argument(help="An engagement's name.")],
     question: Annotated[str, typer.Argument(help="The question, in quotes.")],
     role: Annotated[list[str] | None, typer.Option(help="Who asks; decides which documents may be used.")] = None,
-    as_json: Json = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Answer one question from the client's documents, with citations, or refuse and say why."""
     from playbook.knowledge import log_query, open_answerer
@@ -180,23 +143,6 @@ def ask(
         print(f"confidence {answer.confidence:.2f}")
 
 
-@app.command()
-def lab(port: Annotated[int, typer.Option(help="Port of the local server.")] = 8888) -> None:
-    """Open JupyterLab on notebook 00."""
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise EngagementError(
-                f"Port {port} is in use: close the other JupyterLab, or start with playbook lab --port {port + 1}."
-            )
-    command = [sys.executable, "-m", "jupyterlab", f"--port={port}", "notebooks/00_start_here.ipynb"]
-    try:
-        code = subprocess.call(command, cwd=home())
-    except KeyboardInterrupt:
-        code = 0
-    if code:
-        raise EngagementError("JupyterLab did not start: install it with pip install -c constraints.txt -e '.[lab]'.")
-
-
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def bench(context: typer.Context) -> None:
     """Measure: this machine, or `retrieval FOLDER`, `answers DOCUMENTS QUESTIONS`, `classify TRAIN TEST` on any files."""
@@ -213,7 +159,8 @@ def main() -> None:
         print(f"playbook: {error}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
-        if error.errno not in OS_HELP:
+        fix = OS_HELP.get(errno.errorcode.get(error.errno or 0, ""))
+        if not fix:
             traceback.print_exc()
-        print(f"playbook: {error.filename or ''} {OS_HELP.get(error.errno, error)}", file=sys.stderr)
+        print(f"playbook: {error.filename or ''} {fix or error}", file=sys.stderr)
         sys.exit(1)

@@ -10,40 +10,33 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
+from playbook import results
 from playbook.checked import TABLES, read_yaml
 from playbook.diagnosis import DiagnosisResult, Verdict
 from playbook.economics import EconomicsResult
 from playbook.evaluation import PairedTest, brier
-from playbook.results import (
-    ArmScore,
-    DecisionResult,
-    GateResult,
-    LoraResult,
-    MeasurementResult,
-    PlanResult,
-    RoomResult,
-    TrainingDataResult,
-)
 
 _TABLE = read_yaml(TABLES / "decision.yaml")
 STATEMENTS: dict[str, str] = _TABLE["statements"]
 LIMITS: dict[str, float] = _TABLE["limits"]
+Measured = results.MeasurementResult
+Adapter = results.LoraResult | None  # None: none was trained
 Reasoned = tuple[str, list[str], list[str]]  # the decision's sentence, why, and how sure
 
 
 def decide(
-    plan: PlanResult,
+    plan: results.PlanResult,
     diagnosis: DiagnosisResult,
     economics: EconomicsResult,
-    measured: MeasurementResult,
-    gate: GateResult,
-    audit: TrainingDataResult,
-    lora: LoraResult | None,
-    room: RoomResult,
+    measured: Measured,
+    gate: results.GateResult,
+    audit: results.TrainingDataResult,
+    lora: Adapter,
+    room: results.RoomResult,
     as_of: date,
     knowledge: str,
     behaviour: str,
-) -> DecisionResult:
+) -> results.DecisionResult:
     """Apply the written rules to one client's artifacts; every sentence names the figures it rests on."""
     know, know_why, know_sure = _knowledge(plan, measured)
     act, act_why, act_sure = _behaviour(measured, gate, audit, lora)
@@ -51,13 +44,13 @@ def decide(
     options = {(o.use_case, o.option): o for o in economics.options}
     named = ((knowledge, "rag"), (behaviour, "cheap_classifier"), (behaviour, "lora"))
     cost = "; ".join(_say("cost", o=options[key], money=economics.currency) for key in named if key in options)
-    return DecisionResult(
+    return results.DecisionResult(
         headline=decision,
         decision=decision,
         why=(*know_why, *act_why),
         sure=" ".join((*know_sure, *act_sure)),
         cost=(cost[:1].upper() + cost[1:]).replace("_", " ") or _say("no_cost"),
-        would_change=(*(f.reading for f in economics.flip_points[:4]), *filter(None, [gate.gate.would_settle])),
+        would_change=(*economics.flip_points[:4], *filter(None, [gate.gate.would_settle])),
         expires=(as_of + timedelta(days=LIMITS["valid_days"])).isoformat(),
         looks=max(measured.looks, lora.looks if lora else 0),
         diagnoses={v.use_case: _confirmed(v, measured, lora, knowledge, behaviour) for v in diagnosis.verdicts},
@@ -69,7 +62,7 @@ def _say(sentence: str, **known: Any) -> str:
     return _TABLE["sentences"][sentence].format(**known)
 
 
-def _arm(scores: Sequence[ArmScore], name: str) -> ArmScore | None:
+def _arm(scores: Sequence[results.ArmScore], name: str) -> results.ArmScore | None:
     return next((s for s in scores if s.arm == name), None)
 
 
@@ -77,19 +70,19 @@ def _proved(tests: Sequence[PairedTest], first: str, second: str) -> bool:
     return any(t.first == first and t.second == second and t.verdict == f"{first} is better" for t in tests)
 
 
-def _search_wins(measured: MeasurementResult) -> bool:
+def _search_wins(measured: Measured) -> bool:
     return _proved(measured.knowledge_tests, "hybrid", "first_sentences")
 
 
-def _adapter_wins(lora: LoraResult | None) -> bool:
+def _adapter_wins(lora: Adapter) -> bool:
     return lora is not None and _proved(lora.tests, "lora_adapter", "linear_probe")
 
 
-def _useful(arm: ArmScore) -> bool:
+def _useful(arm: results.ArmScore) -> bool:
     return arm.right.low >= LIMITS["useful"]
 
 
-def _knowledge(plan: PlanResult, measured: MeasurementResult) -> Reasoned:
+def _knowledge(plan: results.PlanResult, measured: Measured) -> Reasoned:
     best, least = _arm(measured.knowledge, "hybrid"), plan.plan.thresholds["least_questions"]
     if best is None:
         return "", [_say("no_questions")], []
@@ -102,7 +95,7 @@ def _knowledge(plan: PlanResult, measured: MeasurementResult) -> Reasoned:
 
 
 def _behaviour(
-    measured: MeasurementResult, gate: GateResult, audit: TrainingDataResult, lora: LoraResult | None
+    measured: Measured, gate: results.GateResult, audit: results.TrainingDataResult, lora: Adapter
 ) -> Reasoned:
     if not measured.behaviour:
         return "", [_say("no_examples")], []
@@ -122,9 +115,7 @@ def _behaviour(
     return _say(decision, use=_say("suggest" if _useful(best) else "collect", arm=arm)), why, sure
 
 
-def _confirmed(
-    verdict: Verdict, measured: MeasurementResult, lora: LoraResult | None, knowledge: str, behaviour: str
-) -> str:
+def _confirmed(verdict: Verdict, measured: Measured, lora: Adapter, knowledge: str, behaviour: str) -> str:
     """What the measurements say about one verdict of the rules."""
     search = _arm(measured.knowledge, "hybrid")
     if verdict.use_case == knowledge and search and verdict.outcome == "rag":
@@ -138,7 +129,7 @@ def _confirmed(
     return "untested"
 
 
-def score_predictions(room: RoomResult, measured: MeasurementResult, lora: LoraResult | None) -> dict[str, float]:
+def score_predictions(room: results.RoomResult, measured: Measured, lora: Adapter) -> dict[str, float]:
     """Brier score of each participant over the statements that were measured: 0 best, 0.25 what saying 50 % gives."""
     hybrid = _arm(measured.knowledge, "hybrid")
     cheap = [s.right.share for s in measured.behaviour if s.arm in ("definition", "nearest_examples")]

@@ -8,7 +8,7 @@ client's folder is (engagement). Taught in notebooks/01_diagnose.ipynb.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -18,14 +18,8 @@ from pydantic import Field
 from playbook.checked import TABLES, Frozen, build, place, read_yaml
 
 HYBRID, STOP = "hybrid", "do_not_build"  # the two outcomes that mean something to the code, not only to the reader
-OPERATORS = {
-    "is": operator.eq,
-    "one_of": lambda answer, values: answer in values,
-    "at_least": operator.ge,
-    "more_than": operator.gt,
-    "at_most": operator.le,
-    "less_than": operator.lt,
-}
+COMPARE = {"is": operator.eq, "at_least": operator.ge, "more_than": operator.gt}
+COMPARE |= {"one_of": lambda answer, values: answer in values, "at_most": operator.le, "less_than": operator.lt}
 Answer = bool | int | float | str | None
 
 
@@ -81,7 +75,7 @@ class Test(Frozen):
     def holds(self, answers: dict[str, Answer]) -> bool:
         """Whether the answers fulfil this line."""
         answer = answers.get(self.question)
-        return answer is not None and bool(OPERATORS[self.op](answer, self.value))
+        return answer is not None and bool(COMPARE[self.op](answer, self.value))
 
 
 class Condition(Frozen):
@@ -89,11 +83,6 @@ class Condition(Frozen):
 
     all: tuple[Test, ...] = ()
     any: tuple[Test, ...] = ()
-
-    @property
-    def tests(self) -> tuple[Test, ...]:
-        """Every line of the condition."""
-        return self.all + self.any
 
     def holds(self, answers: dict[str, Answer]) -> bool:
         """Whether the answers fulfil the condition."""
@@ -160,7 +149,9 @@ class RuleTable(Frozen):
 
     def outcome(self, outcome_id: str) -> Outcome:
         """The outcome with this id; raises ValueError listing the known ids."""
-        return _named(self.outcomes, outcome_id, "outcome")
+        known = {outcome.id: outcome for outcome in self.outcomes}
+        _refuse_unknown("outcome", [outcome_id], known, "rules")
+        return known[outcome_id]
 
 
 class UseCase(Frozen, allow_inf_nan=True):
@@ -181,12 +172,6 @@ class _UseCases(Frozen):
     use_cases: tuple[UseCase, ...] = Field(min_length=1)
 
 
-class FiredRule(Rule):
-    """A rule whose condition held; `points` are those it gave to the verdict's outcome."""
-
-    points: float
-
-
 class FlipPoint(Frozen):
     """One changed answer that changes the outcome; `now` and `then` are shown as text."""
 
@@ -195,7 +180,6 @@ class FlipPoint(Frozen):
     then: str
     answer: Answer
     outcome: str
-    words: str
 
 
 class Standing(Frozen):
@@ -221,36 +205,26 @@ class Verdict(Standing):
     owner: str
     need: str
     outcome_name: str
-    means: str
-    next_step: str
-    steps: tuple[str, ...]
-    strength_means: str
     scores: dict[str, float]
-    fired: tuple[FiredRule, ...]
+    fired: tuple[Rule, ...]
     missing: tuple[str, ...]
-    provisional: str
     flips: tuple[FlipPoint, ...]
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
 
     @property
-    def reasons(self) -> tuple[FiredRule, ...]:
-        """The fired rules that gave this outcome points or ruled another one out, strongest first."""
-        moved = [rule for rule in self.fired if rule.points or rule.excludes]
-        return tuple(sorted(moved, key=lambda rule: -abs(rule.points)))
+    def reasons(self) -> tuple[tuple[float, Rule], ...]:
+        """The fired rules that gave this outcome points or ruled another one out, with their points, strongest first."""
+        points = [(rule.effects.get(self.outcome, 0), rule) for rule in self.fired]
+        return tuple(sorted((p for p in points if p[0] or p[1].excludes), key=lambda p: -abs(p[0])))
 
 
 class DiagnosisResult(Frozen):
     """All verdicts, the order in which to take them up (use-case ids), and one sentence for the room."""
 
-    rules_as_of: date
     verdicts: tuple[Verdict, ...]
     portfolio: tuple[str, ...]
     headline: str
-
-    def verdict(self, use_case_id: str) -> Verdict:
-        """The verdict on one use case; raises ValueError listing the known ids."""
-        return _named(self.verdicts, use_case_id, "use case", key="use_case")
 
 
 def diagnose(use_case: UseCase, rules: RuleTable) -> Verdict:
@@ -264,21 +238,15 @@ def diagnose(use_case: UseCase, rules: RuleTable) -> Verdict:
     _, scores, fired = _rank(answers, rules)
     standing = _standing(answers, rules)
     outcome = rules.outcome(standing["outcome"])
-    missing = _missing(answers, rules.questions)
-    noun = "answer" if len(missing) == 1 else "answers"
     return Verdict(
         **standing,
         **use_case.model_dump(include={"name", "owner"}),
-        **outcome.model_dump(include={"means", "next_step"}),
         use_case=use_case.id,
         need=str(answers.get("need") or "unknown"),
         outcome_name=outcome.name,
-        steps=tuple(rules.steps[step] for step in outcome.steps),
-        strength_means=rules.strength_means,
         scores=scores,
-        fired=tuple(FiredRule(points=rule.effects.get(outcome.id, 0), **rule.model_dump()) for rule in fired),
-        missing=missing,
-        provisional=f"provisional: {len(missing)} {noun} missing" if missing else "",
+        fired=fired,
+        missing=_missing(answers, rules.questions),
         flips=_flips(answers, rules, outcome.id),
         parts=_parts(answers, rules, outcome.id),
         notes=tuple(dict.fromkeys(rule.note for rule in fired if rule.note)),
@@ -295,15 +263,14 @@ def diagnose_all(use_cases: Iterable[UseCase], rules: RuleTable) -> DiagnosisRes
     effort = [outcome.id for outcome in rules.outcomes]
     order = sorted(verdicts, key=lambda v: (effort.index(v.outcome), -volume[v.use_case], v.use_case))
     portfolio = tuple(v.use_case for v in order)
-    return DiagnosisResult(rules_as_of=rules.as_of, verdicts=verdicts, portfolio=portfolio, headline=_headline(order))
+    return DiagnosisResult(verdicts=verdicts, portfolio=portfolio, headline=_headline(order))
 
 
 def check_answers(answers: dict[str, Answer], rules: RuleTable, where: str) -> None:
     """Raise ValueError naming `where`, the question and the fix: unknown question, bad value, contradiction."""
     known = {question.id: question for question in rules.questions}
+    _refuse_unknown("question", answers, known, where)
     for key, answer in answers.items():
-        if key not in known:
-            raise ValueError(f"{where}: there is no question '{key}'; use one of {', '.join(known)}.")
         if problem := known[key].problem(answer):
             raise ValueError(f"{where}: {key}: {problem}.")
     if clash := _contradiction(answers, rules):
@@ -315,12 +282,15 @@ def load_rules(path: Path = TABLES / "diagnosis.yaml") -> RuleTable:
     """Read the rule table (default: the one that ships); raises ValueError naming file, line, id and fix."""
     raw = read_yaml(path)
     table = build(RuleTable, raw, str(path))
+    outcomes = [outcome.id for outcome in table.outcomes]
     for number, rule in enumerate(table.rules):
-        _check_rule(rule, table, place(path, raw, "rules", number))
+        where = place(path, raw, "rules", number)
+        _refuse_unknown("outcome", (*rule.effects, *rule.excludes), outcomes, where)
+        for test in rule.when.all + rule.when.any:
+            for value in test.value if isinstance(test.value, tuple) else (test.value,):
+                check_answers({test.question: value}, table, where)
     for number, outcome in enumerate(table.outcomes):
-        if unknown := set(outcome.steps) - table.steps.keys():
-            where = place(path, raw, "outcomes", number)
-            raise ValueError(f"{where}: there is no step {sorted(unknown)}; add it under 'steps'.")
+        _refuse_unknown("step", outcome.steps, table.steps, place(path, raw, "outcomes", number))
     return table
 
 
@@ -380,9 +350,7 @@ def _flips(answers: dict[str, Answer], rules: RuleTable, outcome: str) -> tuple[
             if other == outcome or other in found or _contradiction(changed, rules):
                 continue
             now, new = question.show(answers.get(question.id)), question.show(then)
-            name = rules.outcome(other).name
-            words = f"{question.label}: if it were '{new}' instead of '{now}', the verdict would be: {name}."
-            found[other] = FlipPoint(question=question.id, now=now, then=new, answer=then, outcome=other, words=words)
+            found[other] = FlipPoint(question=question.id, now=now, then=new, answer=then, outcome=other)
         flips += found.values()
     return tuple(flips)
 
@@ -391,7 +359,7 @@ def _candidates(question: Question, rules: RuleTable, now: Answer) -> list[Answe
     """Other answers worth trying: all choices, or the numbers at and beside each threshold, nearest first."""
     if question.type != "number":
         return [o for o in question.options if o not in (now, question.open)]
-    tests = [t for rule in rules.rules for t in rule.when.tests if t.question == question.id]
+    tests = [t for rule in rules.rules for t in rule.when.all + rule.when.any if t.question == question.id]
     near = {round(t.value + side * question.step, 6): side for side in (-1, 1, 0) for t in tests}
     tried = [n for n in near if question.low <= n <= question.high and n != now]
     return sorted(tried, key=lambda n: (abs(near[n] if now is None else n - now), n))
@@ -421,18 +389,7 @@ def _headline(order: list[Verdict]) -> str:
     return words + (f" Not to be built as described: {stopped}." if stopped else "")
 
 
-def _named(items: Iterable[Any], wanted: str, what: str, key: str = "id") -> Any:
-    found = {getattr(item, key): item for item in items}
-    if wanted not in found:
-        raise ValueError(f"there is no {what} '{wanted}'; use one of {', '.join(found)}")
-    return found[wanted]
-
-
-def _check_rule(rule: Rule, table: RuleTable, where: str) -> None:
-    """Raise ValueError when a rule names an unknown question or outcome, or compares with an impossible answer."""
-    outcomes = [o.id for o in table.outcomes]
-    if unknown := [o for o in (*rule.effects, *rule.excludes) if o not in outcomes]:
-        raise ValueError(f"{where}: there is no outcome '{unknown[0]}'; use one of {', '.join(outcomes)}.")
-    for test in rule.when.tests:
-        for value in test.value if isinstance(test.value, tuple) else (test.value,):
-            check_answers({test.question: value}, table, where)
+def _refuse_unknown(what: str, named: Iterable[str], known: Collection[str], where: str) -> None:
+    """Raise ValueError naming `where`, the first name that is not known, and those that are."""
+    if unknown := [name for name in named if name not in known]:
+        raise ValueError(f"{where}: there is no {what} '{unknown[0]}'; use one of {', '.join(known)}.")

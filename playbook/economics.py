@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ TRAINED = ("lora", "hybrid")
 COST_LINES = ("prompting", "labelling", "ingestion", "evaluation", "hosting", "tokens", "retraining", "ownership")
 
 
-class BreakEven(Frozen):
+class BreakEven(NamedTuple):
     """When saved tokens have paid for the training; `months` is None for never."""
 
     upfront: float
@@ -30,14 +30,7 @@ class BreakEven(Frozen):
     maintenance_per_month: float
     net_per_month: float
     months: float | None
-    before_next_base: bool | None
-
-
-class PaybackNeeds(Frozen):
-    """What must hold for payback in the wanted time, one figure at a time; None if no value is enough."""
-
-    calls_per_month: float | None
-    tokens_saved: float | None
+    before_next_base: bool
 
 
 class CostLine(Frozen):
@@ -64,19 +57,9 @@ class OptionCost(Frozen):
     first_year: float
     total: float
     per_item: float
-    note: str
     p10: float | None = None
     p50: float | None = None
     p90: float | None = None
-
-
-class FlipPoint(Frozen):
-    """A value at which the choice would change (None if no value does), and the sentence that says so."""
-
-    use_case: str
-    name: str
-    value: float | None
-    reading: str
 
 
 class EconomicsResult(Frozen):
@@ -85,10 +68,9 @@ class EconomicsResult(Frozen):
     currency: str
     months: int
     budget: float
-    break_even: dict[str, BreakEven]
     options: tuple[OptionCost, ...]
     work_today: dict[str, float]
-    flip_points: tuple[FlipPoint, ...]
+    flip_points: tuple[str, ...]
     stale: tuple[Figure, ...]
     assumptions: tuple[Figure, ...]
     headline: str
@@ -99,60 +81,44 @@ def break_even(
     calls_per_month: float,
     price_per_million: float,
     upfront: float,
-    retrain_cost: float = 0,
-    reevaluation_cost: float = 0,
-    cadence_months: float | None = None,
-    prompt_tokens: float | None = None,
-    tuned_premium: float = 0,
+    cadence_months: float,
+    cost_per_base: float = 0,
+    prompt_tokens: float = math.inf,
     hosting_per_month: float = 0,
 ) -> BreakEven:
     """When a training that shortens every prompt has paid for itself.
 
-    Saving = tokens saved x calls x price (S1). `tuned_premium` is a share of the base price, paid on what remains of
-    `prompt_tokens`; retraining and re-evaluation return every `cadence_months`. Raises ValueError.
+    Saving = tokens saved x calls x price (S1); no more can be saved than the prompt's `prompt_tokens`. Training and
+    testing again, `cost_per_base`, returns with every base model, every `cadence_months`. Raises ValueError.
     """
-    every, again = 1 if cadence_months is None else cadence_months, retrain_cost + reevaluation_cost
     positive(tokens_saved=tokens_saved, calls_per_month=calls_per_month, price_per_million=price_per_million)
-    positive(upfront=upfront, cadence_months=every)
-    positive(True, tuned_premium=tuned_premium, hosting_per_month=hosting_per_month)
-    positive(True, retrain_cost=retrain_cost, reevaluation_cost=reevaluation_cost)
-    if again and cadence_months is None:
-        raise ValueError(f"{again:g} returns with every base model, cadence_months is None; give it, e.g. 3.5")
-    if tuned_premium and prompt_tokens is None:
-        raise ValueError(f"tuned_premium is {tuned_premium:g}, prompt_tokens is None; give the prompt's length")
-    if prompt_tokens is not None and tokens_saved >= prompt_tokens:
+    positive(upfront=upfront, cadence_months=cadence_months)
+    positive(True, cost_per_base=cost_per_base, hosting_per_month=hosting_per_month)
+    if tokens_saved >= prompt_tokens:
         raise ValueError(f"tokens_saved is {tokens_saved:g}; it must be below prompt_tokens ({prompt_tokens:g})")
-    tokens = tokens_saved - tuned_premium * ((prompt_tokens or tokens_saved) - tokens_saved)
-    saving = tokens * calls_per_month * price_per_million / 1e6
-    maintenance = again / every + hosting_per_month
+    saving = tokens_saved * calls_per_month * price_per_million / 1e6
+    maintenance = cost_per_base / cadence_months + hosting_per_month
     net = saving - maintenance
     months = upfront / net if net > 0 else None
-    early = None if cadence_months is None else months is not None and months <= cadence_months
-    values = (upfront, saving, maintenance, net, months, early)
-    return BreakEven(**dict(zip(BreakEven.model_fields, values, strict=True)))
+    return BreakEven(upfront, saving, maintenance, net, months, months is not None and months <= cadence_months)
 
 
-def payback_needs(months: float, **case: Any) -> PaybackNeeds:
+def payback_needs(months: float, **case: Any) -> tuple[float, float | None]:
     """The reverse question: calls a month, or tokens saved per call, for payback in `months` (1 to 120).
 
-    `case` holds the arguments of `break_even`; each answer changes one of them and keeps the others.
+    `case` holds the arguments of `break_even`; each answer changes one of them and keeps the others. Tokens are None if
+    even an empty prompt is not enough.
     """
     now = break_even(**case)
     _check_months(months)
-    needed = now.upfront / months + now.maintenance_per_month
-    calls, saving = case["calls_per_month"], now.saving_per_month
-    prompt, premium = case.get("prompt_tokens"), case.get("tuned_premium", 0)
-    effective = needed * 1e6 / (calls * case["price_per_million"])
-    tokens = (effective + premium * (prompt or 0)) / (1 + premium)
-    return PaybackNeeds(
-        calls_per_month=calls * needed / saving if saving > 0 else None,
-        tokens_saved=None if prompt and tokens > prompt else tokens,
-    )
+    more = (now.upfront / months + now.maintenance_per_month) / now.saving_per_month  # times as much as today
+    calls, tokens = more * case["calls_per_month"], more * case["tokens_saved"]
+    return calls, tokens if tokens <= case.get("prompt_tokens", math.inf) else None
 
 
 def premium_limit(tokens_saved: float, prompt_tokens: float) -> float:
     """The price premium (a share) that eats the whole saving: tokens saved / tokens that remain."""
-    break_even(tokens_saved, 1, 1, 1, prompt_tokens=prompt_tokens)  # checks both
+    break_even(tokens_saved, 1, 1, 1, 1, prompt_tokens=prompt_tokens)  # checks both
     return tokens_saved / (prompt_tokens - tokens_saved)
 
 
@@ -179,22 +145,20 @@ def client_case(inputs: UseCaseInputs) -> dict[str, float]:
         "calls_per_month": inputs.get("items_per_month"),
         "price_per_million": inputs.get(f"tokens_in.{inputs.book.model_class[option]}"),
         "upfront": sum(x.once for x in lora.lines if x.line in ("labelling", "retraining")),
-        "retrain_cost": events["retrainings"][2],
-        "reevaluation_cost": events["releases"][2],
+        "cost_per_base": events["retrainings"][2] + events["releases"][2],
         "cadence_months": inputs.get("base_release_months"),
         "prompt_tokens": sum(inputs.get(f"tokens.{p}") for p in parts),
     }
 
 
-def option_costs(inputs: UseCaseInputs, months: int, dedicated: bool = False) -> tuple[OptionCost, ...]:
+def option_costs(inputs: UseCaseInputs, months: int) -> tuple[OptionCost, ...]:
     """What every option costs for one use case over `months` (1 to 120), one-off and monthly, line by line.
 
-    A tuned model pays a premium per token, or, if `dedicated`, the rent of its own GPU. Costs of events (a new base
-    model, a changed document ...) are averages. Raises ValueError for a horizon out of range and for a zero that the
-    price book does not explain.
+    A tuned model pays a premium per token. Costs of events (a new base model, a changed document ...) are averages.
+    Raises ValueError for a horizon out of range and for a zero that the price book does not explain.
     """
     _check_months(months)
-    return tuple(_option_cost(option, inputs, int(months), dedicated) for option in OPTIONS)
+    return tuple(_option_cost(option, inputs, int(months)) for option in OPTIONS)
 
 
 def value_per_month(inputs: UseCaseInputs) -> float:
@@ -225,20 +189,13 @@ def flip_volume(first: OptionCost, second: OptionCost, items_per_month: float) -
     return gap / slope if slope and gap / slope > 0 else None
 
 
-def rebuild_cost(first: OptionCost, then: OptionCost, after_months: float) -> float:
-    """Total if one option is built, dropped after `after_months`, and the other takes over (S3's detour)."""
-    _check_months(after_months)
-    rest = max(first.months - after_months, 0)
-    return first.once + first.monthly * after_months + then.once + then.monthly * rest
-
-
 def swings(inputs: UseCaseInputs, option: str, months: int, top: int = 8) -> list[tuple[str, float, float]]:
     """The assumptions that move an option's total most: (id, total at low, total at high), widest first."""
     rows = []
     for line in inputs.book.lines.values():
         if line.low and line.high and line.id not in inputs.values:
             moved = [inputs.with_measured({line.id: v}, line.source, line.as_of) for v in (line.low, line.high)]
-            rows.append((line.id, *(_option_cost(option, m, months, False).total for m in moved)))
+            rows.append((line.id, *(_option_cost(option, m, months).total for m in moved)))
     return sorted(rows, key=lambda r: -abs(r[2] - r[1]))[:top]
 
 
@@ -256,27 +213,26 @@ def simulate_maintenance(inputs: UseCaseInputs, months: int = 24, paths: int = 1
     fan = {}
     for cost in costs:
         tokens = next(x.monthly for x in cost.lines if x.line == "tokens")
-        events = _events(cost.option, inputs)
-        steady = cost.monthly - tokens - sum(rate * each for _, rate, each in events.values())
-        flow = steady + tokens * future["price"]
-        for event, (_, _, each) in events.items():
-            flow = flow + future[event] * each
+        flow = cost.monthly + tokens * (future["price"] - 1)
+        for event, (_, rate, each) in _events(cost.option, inputs).items():
+            flow = flow + (future[event] - rate) * each  # what happens instead of what happens on average
         paid = cost.once * (1 + future["overrun"]) + np.cumsum(flow, axis=1)
         fan[cost.option] = np.percentile(paid, (10, 50, 90), axis=0)
     return fan
 
 
-def flip_points(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> tuple[FlipPoint, ...]:
-    """Values at which the choice for one use case would change, the most telling first; sentences: the price book's."""
+def flip_points(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> tuple[str, ...]:
+    """Sentences on the values at which the choice for one use case would change, the most telling first; words: price book's."""
     by, case, first = {c.option: c for c in costs}, client_case(inputs), _first_choice(inputs, costs)
-    year, items, tokens = payback_needs(12, **case), case["calls_per_month"], case["tokens_saved"]
+    calls_needed, tokens_needed = payback_needs(12, **case)
+    items, tokens = case["calls_per_month"], case["tokens_saved"]
     extra, right = {o: points_needed(by[o], first, inputs) for o in TRAINED}, 100 * right_share_needed(first, inputs)
     words = {"first": first.option, "items": items, "tokens": tokens}
     rows: list[tuple[str, float | None, dict[str, Any]]] = [
         ("extra_right", extra["lora"] if extra["lora"] > 0 else None, {"option": "lora"}),
         ("right", right if right <= 100 else None, {}),
-        ("calls", year.calls_per_month, {}),
-        ("tokens", year.tokens_saved, {}),
+        ("calls", calls_needed, {}),
+        ("tokens", tokens_needed, {}),
         ("premium", 100 * premium_limit(tokens, case["prompt_tokens"]), {}),
         ("extra_right", extra["hybrid"] if extra["hybrid"] > 0 else None, {"option": "hybrid"}),
     ]
@@ -287,8 +243,7 @@ def flip_points(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> tuple[Fli
     flips = []
     for name, value, more in rows:
         sentence = inputs.book.flip_readings[name]["never" if value is None else "value"]
-        text = sentence.format(value=value, **words, **more)
-        flips.append(FlipPoint(use_case=inputs.name, name=name, value=value, reading=f"{inputs.name}: {text}"))
+        flips.append(f"{inputs.name}: {sentence.format(value=value, **words, **more)}")
     return tuple(flips)
 
 
@@ -297,27 +252,25 @@ def evaluate_economics(
 ) -> EconomicsResult:
     """Everything the notebook hands over: break-evens, costs with their spread, flip points, assumptions."""
     book, options, flips, said = client.use_cases[0].book, [], [], []
-    cases = {n: break_even(**case) for n, case in source_scenarios(book).items()}
     for inputs in client.use_cases:
-        cases[inputs.name] = break_even(**client_case(inputs))
         costs, fan = option_costs(inputs, months), simulate_maintenance(inputs, months, paths, seed)
         ends = [dict(zip(("p10", "p50", "p90"), fan[c.option][:, -1].round().tolist(), strict=True)) for c in costs]
         options += [c.model_copy(update=end) for c, end in zip(costs, ends, strict=True)]
-        said.append(_headline(inputs, cases[inputs.name], costs))
+        said.append(_headline(inputs, costs))
         flips.append(flip_points(inputs, costs))
     own = {(a.use_case, a.id): a for i in client.use_cases for a in i.values.values()}
     rest = [line for line in book.lines.values() if ("", line.id) not in own]
     return EconomicsResult(
-        currency=book.currency, months=months, budget=client.budget.value, break_even=cases, options=tuple(options),
+        currency=book.currency, months=months, budget=client.budget.value, options=tuple(options),
         work_today={i.name: value_per_month(i) for i in client.use_cases}, stale=stale_lines(book, as_of),
         flip_points=sum(zip(*flips, strict=True), ()), assumptions=(client.budget, *own.values(), *rest),
         headline=" ".join(said),
     )  # fmt: skip
 
 
-def _option_cost(option: str, inputs: UseCaseInputs, months: int, dedicated: bool) -> OptionCost:
+def _option_cost(option: str, inputs: UseCaseInputs, months: int) -> OptionCost:
     """One option's cost lines, each with a reason where a part is zero."""
-    amounts, per_item = _amounts(option, inputs, dedicated)
+    amounts, per_item = _amounts(option, inputs)
     lines = []
     for line in COST_LINES:
         pair = {}
@@ -329,11 +282,10 @@ def _option_cost(option: str, inputs: UseCaseInputs, months: int, dedicated: boo
     return OptionCost(
         use_case=inputs.name, option=option, months=months, lines=tuple(lines), once=once, monthly=monthly,
         first_year=once + 12 * monthly, total=once + months * monthly, per_item=per_item,
-        note=inputs.book.notes[option][inputs.need],
     )  # fmt: skip
 
 
-def _amounts(option: str, inputs: UseCaseInputs, dedicated: bool) -> tuple[dict[tuple[str, str], float], float]:
+def _amounts(option: str, inputs: UseCaseInputs) -> tuple[dict[tuple[str, str], float], float]:
     """Cost parts that follow from volumes and events by (line, part), and the token cost of one item."""
     if option == "do_nothing":
         return {}, 0.0
@@ -341,13 +293,11 @@ def _amounts(option: str, inputs: UseCaseInputs, dedicated: bool) -> tuple[dict[
     needed = get(f"examples.{option}") if f"examples.{option}" in inputs.book.lines else 0.0
     ready = min(needed, get("examples_ready"))
     labelling = (needed - ready) * get("label_minutes") + ready * get("check_minutes")
-    own_gpu = dedicated and option in TRAINED
-    per_item = 0.0 if own_gpu else _token_cost(option, inputs)
-    rent = get("serving_hours") * get("gpu_hour.24gb") if own_gpu else 0.0
+    per_item = _token_cost(option, inputs)
     amounts = {
         ("labelling", "once"): labelling * minute,
         ("evaluation", "once"): get("frozen_questions") * get("question_minutes") * minute,
-        ("hosting", "monthly"): get(f"hosting.{option}") + rent,
+        ("hosting", "monthly"): get(f"hosting.{option}"),
         ("tokens", "once"): per_item * get("frozen_questions") * get("trial_rounds"),
         ("tokens", "monthly"): per_item * get("items_per_month"),
         ("retraining", "once"): get("training_project") if option in TRAINED else 0.0,
@@ -438,9 +388,9 @@ def _first_choice(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> OptionC
     return min((c for c in costs if c.option in names), key=lambda c: c.total)
 
 
-def _headline(inputs: UseCaseInputs, case: BreakEven, costs: Sequence[OptionCost]) -> str:
+def _headline(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> str:
     """One sentence for one use case: the first choice's cost, and what training would have to earn (words: table's)."""
-    words, first = inputs.book.headline, _first_choice(inputs, costs)
+    words, first, case = inputs.book.headline, _first_choice(inputs, costs), break_even(**client_case(inputs))
     points = points_needed(next(c for c in costs if c.option == "lora"), first, inputs)
     pays = words["never"] if case.months is None else words["pays"].format(months=case.months)
     earn = words["more" if points > 0 else "equal"].format(points=points)

@@ -6,7 +6,6 @@ question or a gate is: callers hand it pydantic models and get them back.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -22,27 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, RootModel, ValidationError
+from pydantic import BaseModel, Field, RootModel
 
-from playbook.checked import Frozen, Model, load
+from playbook.checked import TABLES, Frozen, Model, build, load, read_yaml
 
 SAMPLE = "sample"
 SAMPLE_FOLDER = "sample_client"
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,39}"
 SCHEMA_VERSION = 1
-ROUTE = {
-    "00_room": "00_start_here",
-    "01_diagnosis": "01_diagnose",
-    "02_economics": "02_economics",
-    "03_plan": "03_prompt_baseline",
-    "03_prompt_baseline": "03_prompt_baseline",
-    "04_rag": "04_rag_prototype",
-    "05_measurements": "05_measure",
-    "06_gate": "06_gate",
-    "07_training_data": "07_training_data",
-    "08_lora": "08_lora_run",
-    "09_decision": "09_decide",
-}
+ROUTE: dict[str, str] = read_yaml(TABLES / "route.yaml")  # artifact -> the notebook that writes it, in order
+PACKAGES = ("torch", "transformers", "peft", "sentence-transformers", "faiss-cpu", "langchain-core")
 
 
 class EngagementError(ValueError):
@@ -66,18 +54,6 @@ class Settings(Frozen):
     participants: tuple[str, ...] = ()
     roles: tuple[str, ...] = ("everyone",)
     adapter_override: dict[str, str] | None = None
-
-
-class Artifact(Frozen):
-    """One notebook's hand-over: `result` is compared in tests, `run` (time, host, versions) never is."""
-
-    schema_version: int
-    artifact: str
-    client: str
-    as_of: date
-    inputs: dict[str, str]
-    result: dict[str, Any]
-    run: dict[str, Any]
 
 
 def _below(base: str, name: str, says: str) -> property:
@@ -139,12 +115,10 @@ class Engagement:
         """Read an earlier notebook's result as `model`; raises MissingArtifact or EngagementError."""
         path = self.artifact_path(artifact)
         try:
-            stored = Artifact.model_validate_json(path.read_text(encoding="utf-8"))
-            return model.model_validate(stored.result)
-        except ValidationError as error:
-            why = f"{error.error_count()} problem(s), first: {error.errors()[0]['loc']}"
+            return build(model, json.loads(path.read_text(encoding="utf-8"))["result"], artifact)
+        except (ValueError, KeyError, TypeError) as error:
             fix = f"Run notebooks/{ROUTE[artifact]}.ipynb again."
-            raise EngagementError(f"{path} does not fit this version of the playbook ({why}). {fix}") from error
+            raise EngagementError(f"{path} does not fit this version of the playbook ({error}). {fix}") from error
 
     def result_hash(self, artifact: str) -> str:
         """SHA-256 of an artifact's `result`, the part that counts as evidence."""
@@ -164,42 +138,36 @@ class Engagement:
         return fingerprint(given if given.exists() else self.work / name)
 
     def save(
-        self,
-        artifact: str,
-        result: BaseModel,
-        inputs: Iterable[Path | str] = (),
-        timings: dict[str, float] | None = None,
+        self, name: str, result: BaseModel, inputs: Iterable[Path | str] = (), timings: dict[str, float] | None = None
     ) -> Path:
         """Write one artifact atomically and return its path; `timings` (milliseconds) go into its `run` part.
 
-        `inputs` are files or folders of this engagement, or earlier artifacts' names; the settings always count.
+        Its `result` is compared in tests; its `run` (time, host, versions) never is. `inputs` are files or folders of
+        this engagement, or earlier artifacts' names; the settings always count.
         """
-        if artifact not in ROUTE:
-            raise EngagementError(f"'{artifact}' is not an artifact of the route; use one of {', '.join(ROUTE)}.")
+        if name not in ROUTE:
+            raise EngagementError(f"'{name}' is not an artifact of the route; use one of {', '.join(ROUTE)}.")
         given = (self.inputs / "settings.yaml", *inputs)
-        names = sorted(self.inside(i) if isinstance(i, Path) else i for i in given)
-        envelope = Artifact(
-            schema_version=SCHEMA_VERSION,
-            artifact=artifact,
-            client=self.name,
-            as_of=self.settings.as_of,
-            inputs={name: self.input_hash(name) for name in names},
-            result=rounded(result.model_dump(mode="json")),
-            run=run_facts() | ({"milliseconds": timings} if timings else {}),
-        )
-        return write_atomic(self.artifacts / f"{artifact}.json", envelope.model_dump_json(indent=1) + "\n")
+        read = sorted(self.inside(i) if isinstance(i, Path) else i for i in given)
+        envelope = {
+            "schema_version": SCHEMA_VERSION,
+            "artifact": name,
+            "client": self.name,
+            "as_of": self.settings.as_of.isoformat(),
+            "inputs": {one: self.input_hash(one) for one in read},
+            "result": rounded(result.model_dump(mode="json")),
+            "run": run_facts() | ({"milliseconds": timings} if timings else {}),
+        }
+        text = json.dumps(envelope, indent=1, ensure_ascii=False)
+        return write_atomic(self.artifacts / f"{name}.json", text + "\n")
 
 
 def home() -> Path:
-    """The project's folder: $PLAYBOOK_HOME, else the nearest folder upwards that holds data/sample_client."""
-    if os.environ.get("PLAYBOOK_HOME"):
-        return Path(os.environ["PLAYBOOK_HOME"]).resolve()
-    here = Path.cwd().resolve()
-    for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
-        if (folder / "data" / SAMPLE_FOLDER).is_dir():
-            return folder
-    fix = "Start in the project's folder, or set PLAYBOOK_HOME to it."
-    raise EngagementError(f"The playbook's data/ folder was not found from here. {fix}")
+    """The project's folder: $PLAYBOOK_HOME, else the one that this package lies in (installed with `pip install -e`)."""
+    chosen, beside = os.environ.get("PLAYBOOK_HOME"), Path(__file__).parents[1]
+    if not chosen and not (beside / "data" / SAMPLE_FOLDER).is_dir():
+        raise EngagementError(f"{beside} holds no data/{SAMPLE_FOLDER}: set PLAYBOOK_HOME to the project's folder.")
+    return Path(chosen or beside).resolve()
 
 
 def engagements_folder() -> Path:
@@ -259,11 +227,10 @@ def create_engagement(name: str, settings: Settings, files: dict[str, Path]) -> 
 def fingerprint(path: Path) -> str:
     """SHA-256 of a file, or of a folder's relative names and contents in sorted order; 'absent' if not there."""
     if path.is_dir():
-        digest = hashlib.sha256()
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-        return digest.hexdigest()
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        names = [file.relative_to(path).as_posix().encode() + b"\0" for file in files]
+        hashes = [hashlib.sha256(file.read_bytes()).digest() for file in files]
+        return hashlib.sha256(b"".join(map(bytes.__add__, names, hashes))).hexdigest()
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent"
 
 
@@ -290,14 +257,10 @@ def rounded(value: Any, digits: int = 4) -> Any:
 
 def run_facts() -> dict[str, Any]:
     """Where and when an artifact was written: time (UTC), Python, system and the versions that matter."""
-    packages = ("torch", "transformers", "peft", "sentence-transformers", "faiss-cpu", "langchain-core")
-    versions = dict.fromkeys(packages, "not installed")
-    for package in packages:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
+    installed = {found.name: found.version for found in importlib.metadata.distributions()}
     return {
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "versions": versions,
+        "versions": {name: installed.get(name, "not installed") for name in PACKAGES},
     }

@@ -65,18 +65,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return given.tolist()
 
 
-def compare(
-    correct: dict[str, Sequence[bool]], pairs: Sequence[tuple[str, str]], alpha: float = 0.05
-) -> list[PairedTest]:
+def compare(hits: dict[str, Sequence[bool]], pairs: Sequence[tuple[str, str]], alpha: float = 0.05) -> list[PairedTest]:
     """Exact paired tests of the planned `pairs` of arms on the same items, Holm-corrected over all of them.
 
-    `correct` maps an arm to one truth value per item. Raises ValueError for an unknown arm or unequal lengths.
+    `hits` maps an arm to one truth value per item. Raises ValueError for an unknown arm or unequal lengths.
     """
     rows = []
     for first, second in pairs:
-        if first not in correct or second not in correct:
-            raise ValueError(f"the plan compares '{first}' with '{second}', but measured were: {', '.join(correct)}.")
-        a, b = np.asarray(correct[first], bool), np.asarray(correct[second], bool)
+        if first not in hits or second not in hits:
+            raise ValueError(f"the plan compares '{first}' with '{second}', but measured were: {', '.join(hits)}.")
+        a, b = np.asarray(hits[first], bool), np.asarray(hits[second], bool)
         if len(a) != len(b):
             raise ValueError(f"'{first}' has {len(a)} items and '{second}' {len(b)}: arms must answer the same items.")
         wins, losses = int((a & ~b).sum()), int((b & ~a).sum())
@@ -103,9 +101,7 @@ def smallest_provable_gain(n: int, losses: int, alpha: float = 0.05) -> int | No
     return None
 
 
-def paired_bootstrap(
-    a: Sequence[float], b: Sequence[float], seed: int = 0, rounds: int = 2000
-) -> tuple[float, float, float]:
+def paired_bootstrap(a: Sequence[float], b: Sequence[float], seed: int = 0, rounds: int = 2000) -> tuple[float, ...]:
     """Mean difference of two arms' item scores with its 95 % percentile interval, items resampled in pairs."""
     difference = np.asarray(a, float) - np.asarray(b, float)
     if len(difference) == 0:
@@ -138,9 +134,7 @@ def _occurs(needle: str, body: str) -> bool:
 def brier(probabilities: Sequence[float], outcomes: Sequence[bool]) -> float:
     """Mean squared distance of stated probabilities from what happened (Brier 1950): 0 best, 0.25 a coin's, 1 worst."""
     if not probabilities or len(probabilities) != len(outcomes):
-        raise ValueError(
-            f"{len(probabilities)} probabilities for {len(outcomes)} outcomes: give one each, at least one."
-        )
+        raise ValueError(f"{len(probabilities)} probabilities for {len(outcomes)} outcomes: give one each, and some.")
     return float(np.mean([(p - float(o)) ** 2 for p, o in zip(probabilities, outcomes, strict=True)]))
 
 

@@ -34,8 +34,6 @@ class Gate(Frozen):
     checks: tuple[Check, ...]
     sentence: str
     would_settle: str
-    override_by: str = ""
-    override_reason: str = ""
 
     @property
     def lets_through(self) -> bool:
@@ -46,7 +44,7 @@ class Gate(Frozen):
 def decide(name: str, checks: Sequence[Check], would_settle: str = "", override: dict[str, str] | None = None) -> Gate:
     """Open when every check passes on direct or client evidence; provisional when one rests on a proxy; else closed.
 
-    A closed gate may be overridden by a person with a reason (`name`, `reason`); the record keeps both, and the
+    A closed gate may be overridden by a person with a reason (`name`, `reason`); the sentence keeps both, and the
     recommendation is made as if it had stayed closed. Raises ValueError for no checks or an override without name and reason.
     """
     if not checks:
@@ -59,14 +57,12 @@ def decide(name: str, checks: Sequence[Check], would_settle: str = "", override:
         state, sentence = "closed", f"Closed: {failed}."
     elif any(c.evidence == "proxy" for c in checks):
         state, sentence = "provisional", f"Open provisionally: {by_proxy}. To settle it: {would_settle}"
-    gate = Gate(name=name, state=state, checks=tuple(checks), sentence=sentence, would_settle=would_settle)
-    if state != "closed" or not override:
-        return gate
-    who, why = override.get("name"), override.get("reason")
-    if not who or not why:
-        raise ValueError(f"override of gate '{name}' needs a name and a reason; got {override}.")
-    kept = {"sentence": f"{sentence} Overridden by {who}: {why}.", "override_by": who, "override_reason": why}
-    return gate.model_copy(update={"state": "overridden", **kept})
+    if state == "closed" and override:
+        who, why = override.get("name"), override.get("reason")
+        if not who or not why:
+            raise ValueError(f"override of gate '{name}' needs a name and a reason; got {override}.")
+        state, sentence = "overridden", f"{sentence} Overridden by {who}: {why}."
+    return Gate(name=name, state=state, checks=tuple(checks), sentence=sentence, would_settle=would_settle)
 
 
 def prompt_ceiling(floor: float, cheap: float, best: float) -> float | None:

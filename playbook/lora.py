@@ -13,7 +13,6 @@ import json
 import math
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -26,28 +25,12 @@ import torch
 import transformers
 from torch import nn
 
-from playbook.checked import Frozen
 from playbook.embedding import pick_device, weights_path
 from playbook.items import Example
 from playbook.models import LoraRecipe
 
+OnStep = Callable[[int, int], None] | None  # told (steps done, steps in all)
 SCALE = 6.0  # sharpness of the softmax over cosines; chosen on public few-shot intents (see tools/bench.py), not on a client
-
-
-class TrainingReport(Frozen):
-    """What a client must see of a run. Losses and shares are `result`; seconds are measured and not compared."""
-
-    examples: int
-    codes: int
-    steps: int
-    trainable_parameters: int
-    all_parameters: int
-    adapter_megabytes: float
-    base_unchanged: bool
-    first_loss: float
-    last_loss: float
-    seconds: float
-    device: str
 
 
 @dataclass
@@ -104,15 +87,11 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def train(
-    examples: Sequence[Example],
-    embedder: str,
-    recipe: LoraRecipe,
-    seed: int,
-    folder: Path,
-    on_step: Callable[[int, int], None] | None = None,
-) -> tuple[Adapted, TrainingReport]:
+    examples: Sequence[Example], embedder: str, recipe: LoraRecipe, seed: int, folder: Path, on_step: OnStep = None
+) -> tuple[Adapted, dict[str, Any]]:
     """Train an adapter on labelled texts and save it under `folder` as safetensors, whole or not at all.
 
+    Returns it with what a client must see of the run; losses, seconds and device differ between machines.
     Same seed, machine and versions give the same adapter. Raises ValueError for fewer than two examples or codes, and
     RuntimeError when the loss stops being a number (nothing is saved then).
     """
@@ -125,29 +104,26 @@ def train(
     config = peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.05, target_modules="all-linear")
     adapted = Adapted(peft.get_peft_model(base, config), tokenizer, recipe.max_tokens)
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = _trainer(adapted, examples, labels, recipe, seed, scratch, on_step)
-        started = time.perf_counter()
-        trainer.train()
-        seconds = time.perf_counter() - started
+        trainer = _trainer(adapted, examples, recipe, seed, scratch, on_step)
+        seconds = trainer.train().metrics["train_runtime"]
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]  # the mean of each pass
     after = adapted.encode([examples[0].text])[0]  # the last step's damage has no loss yet
     if not np.isfinite([*losses, *after]).all():
         raise RuntimeError("the loss stopped being a number: lower learning_rate in the profile; no adapter was saved.")
     size = _save(adapted, folder, {"embedder": embedder, "base_sha256": before, "labels": labels, "seed": seed})
     trainable, every = adapted.encoder.get_nb_trainable_parameters()
-    return adapted, TrainingReport(
-        examples=len(examples),
-        codes=len(labels),
-        steps=trainer.state.global_step,
-        trainable_parameters=trainable,
-        all_parameters=every - trainable,
-        adapter_megabytes=size / 1e6,
-        base_unchanged=weights_hash(adapted.encoder.get_base_model()) == before,
-        first_loss=losses[0],
-        last_loss=losses[-1],
-        seconds=seconds,
-        device=" - ".join(pick_device()),
-    )
+    return adapted, {
+        "examples": len(examples),
+        "codes": len(labels),
+        "steps": trainer.state.global_step,
+        "trainable_parameters": trainable,
+        "all_parameters": every - trainable,
+        "adapter_megabytes": size / 1e6,
+        "base_unchanged": weights_hash(adapted.encoder.get_base_model()) == before,
+        "losses": losses,
+        "seconds": seconds,
+        "device": " - ".join(pick_device()),
+    }
 
 
 def _open_base(embedder: str) -> tuple[Any, Any, str]:
@@ -157,25 +133,20 @@ def _open_base(embedder: str) -> tuple[Any, Any, str]:
     return base, transformers.AutoTokenizer.from_pretrained(path), weights_hash(base)
 
 
+@dataclass
 class _Watch(transformers.TrainerCallback):
     """Tells the caller's progress bar about every step."""
 
-    def __init__(self, on_step: Callable[[int, int], None]) -> None:
-        self.on_step = on_step
+    told: Callable[[int, int], None]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.on_step(state.global_step, state.max_steps)
+        self.told(state.global_step, state.max_steps)
 
 
 def _trainer(
-    adapted: Adapted,
-    examples: Sequence[Example],
-    labels: list[str],
-    recipe: LoraRecipe,
-    seed: int,
-    scratch: str,
-    on_step: Callable[[int, int], None] | None,
+    adapted: Adapted, examples: Sequence[Example], recipe: LoraRecipe, seed: int, scratch: str, on_step: OnStep
 ) -> transformers.Trainer:
+    labels = sorted({e.label for e in examples})
     target = torch.tensor([labels.index(e.label) for e in examples])
     vectors = torch.from_numpy(adapted.encode([e.text for e in examples]))
     prototypes = torch.stack([vectors[target == n].mean(0) for n in range(len(labels))])

@@ -9,14 +9,13 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import EngFormatter, PercentFormatter
 
 if TYPE_CHECKING:  # only names of types: drawing needs none of the libraries behind them
     from playbook.arms import ArmScore
@@ -26,75 +25,65 @@ if TYPE_CHECKING:  # only names of types: drawing needs none of the libraries be
     from playbook.training_data import CurvePoint
 
 
+Waits = Sequence[tuple[float, float | None]]  # (calls a month, months to payback or None for never)
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), without its yellow, which fades on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
-LINES = [{"color": color, "ls": dash, "lw": 2.2} for color, dash in zip(PALETTE, DASHES, strict=False)]
-FONT = {"figure.dpi": 80, "font.size": 11, "axes.grid": True, "grid.alpha": 0.25}
-FONT |= {"axes.spines.top": False, "axes.spines.right": False}
+STYLE = {"figure.dpi": 80, "font.size": 11, "axes.grid": True, "grid.alpha": 0.25, "lines.linewidth": 2.2}
+STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+STYLE |= {"axes.prop_cycle": plt.cycler(color=PALETTE[: len(DASHES)], linestyle=DASHES)}
 
 
-@plt.rc_context(FONT)
+@plt.rc_context(STYLE)
 def break_even_chart(
-    cases: Mapping[str, BreakEven],
-    payback: Mapping[str, Sequence[tuple[float, float | None]]],
-    months: int,
-    next_base: float,
-    currency: str,
+    cases: Mapping[str, BreakEven], payback: Mapping[str, Waits], months: int, next_base: float, currency: str
 ) -> Figure:
     """Left: money won or lost month by month for each case. Right: months to payback against calls a month.
 
-    `payback` holds, per case, (calls a month, months or None for never); `next_base` is months between base models.
+    `next_base` is months between base models.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), width_ratios=(3, 2), layout="constrained")
     time = np.arange(months + 1)
     for release in np.arange(next_base, months + 0.01, next_base):
         left.axvline(release, color="#999999", lw=1, ls=":", zorder=0)
-    won = {name: time * case.net_per_month - case.upfront for name, case in cases.items()}
-    for line, values in zip(cycle(LINES), won.values(), strict=False):
-        left.plot(time, values, **line)
+    for name, case in cases.items():
+        left.plot(time, time * case.net_per_month - case.upfront, label=name)
     left.axhline(0, color="black", lw=1)
     left.set(xlabel="months (dotted: a new base model)", xlim=(0, months), title="Won or lost so far")
-    left.yaxis.set_major_formatter(_money(currency))
-    _label_ends(left, months, won)
-    for line, (name, points) in zip(cycle(LINES), payback.items(), strict=False):
-        known = [(calls, wait) for calls, wait in points if wait is not None]
-        if known:
-            right.plot(*zip(*known, strict=True), **line, label=name)
+    left.yaxis.set_major_formatter("{x:,.0f} " + currency)
+    _label_ends(left, months)
+    for points in payback.values():
+        right.plot(*zip(*points, strict=True))  # None leaves a gap
     right.axhline(next_base, color="#666666", lw=1, ls=":")
     at_edge = {"xycoords": ("axes fraction", "data"), "ha": "right", "color": "#444444"}
     _note(right, "next base model", (1, next_base), (-2, 4), **at_edge)
     right.set(xscale="log", yscale="log", xlabel="calls a month", title="Months until it has paid back")
-    millions = FuncFormatter(lambda value, _: f"{value / 1e6:,.12g}M" if value >= 1e6 else f"{value / 1e3:g}k")
-    right.xaxis.set_major_formatter(millions)
-    right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.12g}"))
+    right.xaxis.set_major_formatter(EngFormatter(sep=""))  # 100k, 1M
+    right.yaxis.set_major_formatter("{x:,.12g}")
     return figure
 
 
-@plt.rc_context(FONT)
-def cost_fan_chart(fans: Mapping[str, Fan], currency: str, budget: float | None = None) -> Figure:
+@plt.rc_context(STYLE)
+def cost_fan_chart(fans: Mapping[str, Fan], currency: str, budget: float) -> Figure:
     """One panel for each use case: what every option has cost by each month; line: median, band: 10th to 90th."""
     size = (5.6 * len(fans), 4.6)
     figure, axes = plt.subplots(1, len(fans), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for axis, (use_case, fan) in zip(axes[0], fans.items(), strict=True):
         months = len(next(iter(fan.values()))[0])
         time = np.arange(1, months + 1)
-        for line, (low, middle, high) in zip(cycle(LINES), fan.values(), strict=False):
-            axis.fill_between(time, low, high, color=line["color"], alpha=0.15, lw=0)
-            axis.plot(time, middle, **line)
-        if budget is not None:
-            axis.axhline(budget, color="black", lw=1, ls=":")
-            box = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}
-            _note(axis, "first-year budget", (1, budget), (4, 5), bbox=box)
+        for option, (low, middle, high) in fan.items():
+            (line,) = axis.plot(time, middle, label=option.replace("_", " "))
+            axis.fill_between(time, low, high, color=line.get_color(), alpha=0.15, lw=0)
+        axis.axhline(budget, color="black", lw=1, ls=":")
+        _note(axis, "first-year budget", (1, budget), (4, 5), bbox={"fc": "white", "ec": "none", "pad": 1})
         axis.set(title=use_case, xlabel="months", xlim=(1, months))
-        axis.yaxis.set_major_formatter(_money(currency))
-        _label_ends(axis, months, {option.replace("_", " "): middle for option, (_, middle, _) in fan.items()})
-    axes[0, 0].set_ylim(bottom=0)
-    axes[0, 0].set_ylabel("cost so far")
+        axis.yaxis.set_major_formatter("{x:,.0f} " + currency)
+        _label_ends(axis, months)
+    axes[0, 0].set(ylim=(0, None), ylabel="cost so far")
     return figure
 
 
-@plt.rc_context(FONT)
+@plt.rc_context(STYLE)
 def arms_chart(scores: Sequence[ArmScore], title: str) -> Figure:
     """Share right of each arm (dot) with its 95 % interval (bar), on one axis; hollow dots are proxy evidence."""
     figure, axis = plt.subplots(figsize=(9, 1.2 + 0.55 * max(len(scores), 1)), layout="constrained")
@@ -102,7 +91,7 @@ def arms_chart(scores: Sequence[ArmScore], title: str) -> Figure:
     for row, line in enumerate(reversed(scores)):
         share, proxy = line.right, line.evidence == "proxy"
         dot = {"ms": 10, "mec": PALETTE[0], "mew": 2, "mfc": "white" if proxy else PALETTE[0]}
-        axis.plot((share.low, share.high), (row, row), color=PALETTE[0], lw=2.5)
+        axis.hlines(row, share.low, share.high, color=PALETTE[0], lw=2.5)
         axis.plot(share.share, row, "o", **dot)
         _note(axis, f"{share.share:.0%}", (share.share, row), (0, 9), ha="center")
         names.append(line.arm.replace("_", " ") + (" (proxy)" if proxy else ""))
@@ -111,7 +100,7 @@ def arms_chart(scores: Sequence[ArmScore], title: str) -> Figure:
     return figure
 
 
-@plt.rc_context(FONT)
+@plt.rc_context(STYLE)
 def cause_chart(mixes: Mapping[str, CauseMix]) -> Figure:
     """Failures by cause, one group of bars for each kind of item, with the count at the end of each bar."""
     figure, axis = plt.subplots(figsize=(9, 4), layout="constrained")
@@ -120,15 +109,14 @@ def cause_chart(mixes: Mapping[str, CauseMix]) -> Figure:
     for group, (name, mix) in enumerate(mixes.items()):
         counts = [mix.shares[cause].hits if mix.shares else 0 for cause in causes]
         where = np.arange(len(causes)) + height * (len(mixes) - 1 - group)
-        bars = axis.barh(where, counts, height * 0.9, color=PALETTE[group], label=name)
-        axis.bar_label(bars, padding=4)
+        axis.bar_label(axis.barh(where, counts, height * 0.9, label=name), padding=4)
     axis.set(yticks=np.arange(len(causes)) + 0.4 - height / 2, yticklabels=causes, xlabel="failed items")
     axis.grid(axis="y", visible=False)
-    axis.legend(frameon=False, loc="lower right")
+    axis.legend(loc="lower right")
     return figure
 
 
-@plt.rc_context(FONT)
+@plt.rc_context(STYLE)
 def curve_chart(points: Sequence[CurvePoint]) -> Figure:
     """Share right on the tuning split against the number of training examples; bars span the repeats."""
     figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
@@ -142,22 +130,17 @@ def curve_chart(points: Sequence[CurvePoint]) -> Figure:
     return figure
 
 
-@plt.rc_context(FONT)
+@plt.rc_context(STYLE)
 def risk_chart(curves: Mapping[str, Sequence[Point]]) -> Figure:
     """Share of shown answers that are wrong against the share of questions answered; one line a way to decide."""
     figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
-    for (name, points), style in zip(curves.items(), LINES, strict=False):
-        axis.step([p.coverage for p in points], [p.risk for p in points], where="post", label=name, **style)
-    axis.set(
-        xlabel="questions answered",
-        ylabel="wrong among these",
-        ylim=(0, 1),
-        xlim=(0, 1),
-        title="What does caution buy?",
-    )
+    for name, points in curves.items():
+        axis.step([p.coverage for p in points], [p.risk for p in points], where="post", label=name)
+    axis.set(xlabel="questions answered", ylabel="wrong among these", title="What does caution buy?")
+    axis.set(xlim=(0, 1), ylim=(0, 1))
     axis.xaxis.set_major_formatter(PercentFormatter(1))
     axis.yaxis.set_major_formatter(PercentFormatter(1))
-    axis.legend(frameon=False)
+    axis.legend()
     return figure
 
 
@@ -169,25 +152,19 @@ def figure_uri(figure: Figure) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _money(currency: str) -> FuncFormatter:
-    """Axis labels with thousands separators and the currency."""
-    return FuncFormatter(lambda value, _: f"{value:,.0f} {currency}")
-
-
 def _note(axis: Axes, text: str, at: tuple[float, float], shift: tuple[float, float], **style: Any) -> None:
     """Write a text `shift` points away from a place in the data."""
     axis.annotate(text, at, shift, textcoords="offset points", **style)
 
 
-def _label_ends(axis: Axes, x: float, lines: Mapping[str, Sequence[float]]) -> None:
-    """Write each line's name beside its end, in its colour, moved apart where they would touch."""
+def _label_ends(axis: Axes, x: float) -> None:
+    """Write each named line's name beside its end, in its colour, moved apart where they would touch."""
     low, high = axis.get_ylim()
     gap, last = 0.065 * (high - low), -np.inf
-    ends = [
-        (values[-1], name, line["color"]) for line, (name, values) in zip(cycle(LINES), lines.items(), strict=False)
-    ]
-    for y, text, colour in sorted(ends):
+    named = [line for line in axis.get_lines() if not line.get_label().startswith("_")]
+    for line in sorted(named, key=lambda line: line.get_ydata()[-1]):
+        y, colour = line.get_ydata()[-1], line.get_color()
         last = max(y, last + gap)
         arrow = {"arrowstyle": "-", "color": colour, "lw": 0.6, "alpha": 0.6}
         place = {"xytext": (x + 0.03 * x, last), "va": "center", "annotation_clip": False}
-        axis.annotate(text, (x, y), color=colour, arrowprops=arrow, **place)
+        axis.annotate(line.get_label(), (x, y), color=colour, arrowprops=arrow, **place)

@@ -63,7 +63,6 @@ class PriceBook(Frozen):
     model_class: dict[str, str]
     events: dict[str, tuple[str, ...]]
     zero_reasons: dict[str, str]
-    notes: dict[str, dict[Need, str]]
     flip_readings: dict[str, dict[str, str]]
     scenarios: dict[str, dict[str, str]]
     headline: dict[str, str]

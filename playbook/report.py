@@ -19,13 +19,8 @@ from playbook.models import TABLES
 
 def render(parts: Mapping[str, Any]) -> str:
     """The decision record as HTML from the artifacts' models; raises jinja2's UndefinedError for a missing part."""
-    environment = Environment(
-        loader=FileSystemLoader(TABLES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    blanks = {"trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=FileSystemLoader(TABLES), autoescape=True, undefined=StrictUndefined, **blanks)
     environment.filters["words"] = _words
     environment.filters["p_value"] = lambda p: f"p {p:.3f}" if p >= 0.001 else "p below 0.001"
     environment.filters["percent"] = lambda share: f"{100 * share:.0f} %"

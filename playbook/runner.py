@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playbook.engagement import ROUTE, Artifact, Engagement, home, write_atomic
+from playbook.engagement import ROUTE, Engagement, home, write_atomic
 
 WALK = tuple(dict.fromkeys(ROUTE.values()))
 QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's remark on unencrypted loopback traffic is of no use to a client
@@ -45,18 +45,16 @@ def walk(client: Engagement, progress: Progress = lambda *_: None, again: bool =
     state = json.loads(state_path.read_text(encoding="utf-8")) if state_path.is_file() else {}
     for notebook in WALK:
         started = time.perf_counter()
-        closed = _closed_gate(client) if notebook == "08_lora_run" else ""
-        if closed:
-            yield Step(notebook, "skipped", 0.0, closed)
+        if notebook == "08_lora_run" and not _result(client, "07_training_data")["may_train"]:
+            yield Step(notebook, "skipped", 0.0, "not run: the gates of 06 and 07 did not let it through")
             continue
-        digest = _code_digest(notebook)
-        if not again and state.get(notebook) == digest and is_fresh(client, notebook):
-            yield Step(notebook, "unchanged", time.perf_counter() - started, headline(client, notebook))
-            continue
-        execute(client, notebook, progress)
-        state[notebook] = digest
-        write_atomic(state_path, json.dumps(state, indent=1))
-        yield Step(notebook, "ran", time.perf_counter() - started, headline(client, notebook))
+        digest, action = _code_digest(notebook), "unchanged"
+        if again or state.get(notebook) != digest or not is_fresh(client, notebook):
+            execute(client, notebook, progress)
+            state[notebook], action = digest, "ran"
+            write_atomic(state_path, json.dumps(state, indent=1))
+        headline = str(_result(client, artifacts_of(notebook)[-1]).get("headline", ""))
+        yield Step(notebook, action, time.perf_counter() - started, headline)
 
 
 def execute(client: Engagement, notebook: str, progress: Progress = lambda *_: None) -> Path:
@@ -93,9 +91,9 @@ def is_fresh(client: Engagement, notebook: str) -> bool:
     """Whether every artifact of a notebook exists in the client's own folder and none of its recorded inputs changed."""
     paths = [client.artifacts / f"{name}.json" for name in artifacts_of(notebook)]
     try:
-        stored = [Artifact.model_validate_json(path.read_text(encoding="utf-8")) for path in paths]
-        return all(client.input_hash(key) == digest for one in stored for key, digest in one.inputs.items())
-    except (FileNotFoundError, ValueError):  # it is missing or damaged, or an earlier artifact is
+        inputs = [json.loads(path.read_text(encoding="utf-8"))["inputs"] for path in paths]
+        return all(client.input_hash(key) == digest for one in inputs for key, digest in one.items())
+    except (FileNotFoundError, ValueError, KeyError):  # it is missing or damaged, or an earlier artifact is
         return False
 
 
@@ -106,16 +104,6 @@ def artifacts_of(notebook: str) -> list[str]:
 
 def _result(client: Engagement, artifact: str) -> dict[str, Any]:
     return json.loads(client.artifact_path(artifact).read_text(encoding="utf-8"))["result"]
-
-
-def headline(client: Engagement, notebook: str) -> str:
-    """The headline a notebook wrote into its last artifact."""
-    return str(_result(client, artifacts_of(notebook)[-1]).get("headline", ""))
-
-
-def _closed_gate(client: Engagement) -> str:
-    may_train = _result(client, "07_training_data")["may_train"]
-    return "" if may_train else "not run: the gates of 06 and 07 did not let it through"
 
 
 def _code_digest(notebook: str) -> str:

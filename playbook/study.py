@@ -26,10 +26,6 @@ class Study:
     examples: dict[str, list[Example]]
     codes: list[Code]
 
-    def texts(self, split: str) -> list[str]:
-        """The texts of one split of the examples."""
-        return [e.text for e in self.examples[split]]
-
 
 def _inputs(client: Engagement) -> dict[str, str]:
     return {p.name: fingerprint(p) for p in (client.questions, client.examples, client.codebook)}

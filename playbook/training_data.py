@@ -18,6 +18,7 @@ from playbook.classifiers import cross_validated, fit_probe
 from playbook.evaluation import Proportion, normalise, proportion
 from playbook.items import Example
 
+Texts = Sequence[Example]
 NEAR = 0.93  # cosine from which two texts are called near duplicates
 
 
@@ -40,23 +41,16 @@ class CurvePoint(Frozen):
 
 
 class Audit(Frozen):
-    """What notebook 07 hands on: counts, findings, the learning curve, and whether training may use the data."""
+    """What notebook 07 hands on: findings, what blocks, what was waived by whom, and the learning curve."""
 
-    examples: int
-    codes: int
-    smallest_code: tuple[str, int]
-    largest_code: tuple[str, int]
     findings: tuple[Finding, ...]
     blocked_by: tuple[str, ...]
     rows_to_mask: tuple[str, ...]
-    agreement: Proportion | None
     curve: tuple[CurvePoint, ...]
     waived: dict[str, str]
-    passed: bool
-    headline: str
 
 
-def exact_duplicates(examples: Sequence[Example]) -> list[tuple[str, ...]]:
+def exact_duplicates(examples: Texts) -> list[tuple[str, ...]]:
     """Groups of ids whose texts are equal but for case and blanks."""
     groups: dict[str, list[str]] = defaultdict(list)
     for example in examples:
@@ -64,9 +58,7 @@ def exact_duplicates(examples: Sequence[Example]) -> list[tuple[str, ...]]:
     return [tuple(ids) for ids in groups.values() if len(ids) > 1]
 
 
-def near_pairs(
-    left: Sequence[Example], right: Sequence[Example], a: np.ndarray, b: np.ndarray, least: float = NEAR
-) -> list[tuple[str, str]]:
+def near_pairs(left: Texts, right: Texts, a: np.ndarray, b: np.ndarray, least: float = NEAR) -> list[tuple[str, str]]:
     """Pairs of ids (left, right) with cosine of at least `least`; `a` and `b` are unit vectors, shape (n, dimension)."""
     rows, columns = np.nonzero(a @ b.T >= least)
     return [(left[i].id, right[j].id) for i, j in zip(rows, columns, strict=True) if left[i].id != right[j].id]
@@ -83,9 +75,8 @@ def iban(code: str) -> bool:
     return 15 <= len(code) <= 34 and int("".join(str(int(c, 36)) for c in code[4:] + code[:4])) % 97 == 1
 
 
-PERSONAL: dict[
-    str, tuple[str, Callable[[str], bool]]
-] = {  # kind: (pattern, check of a match without blanks and hyphens)
+Pattern = tuple[str, Callable[[str], bool]]  # what to look for, and a check of a match without blanks and hyphens
+PERSONAL: dict[str, Pattern] = {
     "e-mail address": (r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b", bool),
     "phone number": (r"(?<!\d)(?:\+?1[-. ]?)?\(?\d{3}\)?[-. ]\d{3}[-. ]\d{4}(?!\d)", bool),
     "social security number": (r"(?<!\d)(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?!\d)", bool),
@@ -112,12 +103,7 @@ def mask(text: str) -> str:
 
 
 def audit(
-    train: Sequence[Example],
-    held_out: Sequence[Example],
-    vectors: np.ndarray,
-    held_out_vectors: np.ndarray,
-    thresholds: dict[str, float],
-    seed: int,
+    train: Texts, held_out: Texts, vectors: np.ndarray, held_vectors: np.ndarray, limits: dict[str, float], seed: int
 ) -> list[Finding]:
     """Findings on the training texts, gravest first; vectors are unit, shape (texts, dimension)."""
     label = {e.id: e.label for e in train}
@@ -125,11 +111,11 @@ def audit(
     near = sorted({tuple(sorted(p)) for p in near_pairs(train, train, vectors, vectors)})
     conflicts = sorted({i for group in [*same, *near] if len({label[i] for i in group}) > 1 for i in group})
     held = {normalise(e.text) for e in held_out}
-    leaks = {a for a, _ in near_pairs(train, held_out, vectors, held_out_vectors)}
+    leaks = {a for a, _ in near_pairs(train, held_out, vectors, held_vectors)}
     leaks |= {e.id for e in train if normalise(e.text) in held}
-    few = [c for c, n in Counter(label.values()).items() if n < thresholds["least_per_code_for_training"]]
+    few = [c for c, n in Counter(label.values()).items() if n < limits["least_per_code_for_training"]]
     private = [e.id for e in train if personal_data(e.text)]
-    too_many = len(conflicts) > thresholds["conflicting_labels"] * len(train)
+    too_many = len(conflicts) > limits["conflicting_labels"] * len(train)
     again = sorted(i for group in same for i in group[1:])
     short = [e.id for e in train if len(e.text.split()) < 3]
     found = [  # kind, rows, whether it blocks training, what to do
@@ -145,7 +131,7 @@ def audit(
     return [Finding(kind=kind, rows=tuple(rows), blocks=stop, repair=fix) for kind, rows, stop, fix in found if rows]
 
 
-def suspected(examples: Sequence[Example], vectors: np.ndarray, seed: int) -> list[str]:
+def suspected(examples: Texts, vectors: np.ndarray, seed: int) -> list[str]:
     """Ids whose out-of-fold prediction disagrees with the label more confidently than that predicted code's usual.
 
     The rule of confident learning (Northcutt et al. 2021): the threshold of a code is its own mean confidence. Codes
@@ -169,12 +155,7 @@ def agreement(first: Sequence[str], second: Sequence[str]) -> Proportion:
 
 
 def learning_curve(
-    train: Sequence[Example],
-    tune: Sequence[Example],
-    vectors: np.ndarray,
-    tune_vectors: np.ndarray,
-    seed: int,
-    repeats: int = 5,
+    train: Texts, tune: Texts, vectors: np.ndarray, tune_vectors: np.ndarray, seed: int, repeats: int = 5
 ) -> list[CurvePoint]:
     """Share right on `tune` of a linear probe trained on 25, 50, 75 and 100 % of `train`, over seeded subsets.
 

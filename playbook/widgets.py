@@ -35,18 +35,26 @@ def saved_form(client: Engagement, name: str) -> dict[str, Any]:
 
 
 def _form(client: Engagement, name: str, fields: dict[str, w.Widget], read: Callable[[], dict[str, Any]]) -> w.VBox:
-    message = w.HTML("<i>Not saved yet: the next cell uses the stored or default answers.</i>")
-    button = w.Button(description="Save answers", tooltip="Writes the answers into the engagement")
+    def save() -> str:
+        path = write_atomic(client.forms / f"{name}.json", json.dumps(read(), indent=1, ensure_ascii=False))
+        return f"Saved to {escape(str(path.relative_to(client.work.parent)))}. Run the next cell."
 
-    def save(_: w.Button) -> None:
+    idle = "Not saved yet: the next cell uses the stored or default answers."
+    return w.VBox([*fields.values(), *_button("Save answers", save, idle)])
+
+
+def _button(label: str, act: Callable[[], str], idle: str) -> tuple[w.Button, w.HTML]:
+    """A button, and below it what `act` says as HTML, or what has to be corrected."""
+    button, message = w.Button(description=label), w.HTML(f"<i>{idle}</i>")
+
+    def click(_: w.Button) -> None:
         try:
-            path = write_atomic(client.forms / f"{name}.json", json.dumps(read(), indent=1, ensure_ascii=False))
-            message.value = f"Saved to {escape(str(path.relative_to(client.work.parent)))}. Run the next cell."
+            message.value = act()
         except (OSError, ValueError) as error:  # shown where the person looks; a callback's traceback is invisible
-            message.value = f"<b>Not saved:</b> {escape(str(error))}"
+            message.value = f"<b>Not done:</b> {escape(str(error))}"
 
-    button.on_click(save)
-    return w.VBox([*fields.values(), button, message])
+    button.on_click(click)
+    return button, message
 
 
 def diagnosis_form(client: Engagement, rules: RuleTable, use_case: UseCase) -> w.VBox:
@@ -97,16 +105,8 @@ def prediction_form(client: Engagement, statements: dict[str, str], people: Sequ
 def ask_box(answerer: Answerer, example: str) -> w.VBox:
     """A question box: answer with citations and each passage with the cited sentence marked, or the refusal."""
     box = w.Text(value=example, description="Question", layout=w.Layout(width="760px"))
-    button = w.Button(description="Ask")
-    shown = w.HTML("<i>Type a question and press Ask.</i>")
-
-    def ask(_: w.Button) -> None:
-        try:
-            shown.value = answer_html(answerer.ask(box.value), answerer)
-        except ValueError as error:
-            shown.value = f"<b>Please correct:</b> {escape(str(error))}"
-
-    button.on_click(ask)
+    idle = "Type a question and press Ask."
+    button, shown = _button("Ask", lambda: answer_html(answerer.ask(box.value), answerer), idle)
     return w.VBox([w.HBox([box, button]), shown])
 
 

@@ -74,9 +74,9 @@ def test_new_makes_an_engagement_that_opens_and_says_what_was_found(playbook: Pl
         "--examples", given / "examples.csv", "--as-of", "2026-11-01",
     )  # fmt: skip
     assert (outcome.code, outcome.err) == (0, "")
-    assert "documents: 2 files = 2 indexed + 0 empty + 0 duplicate + 0 rejected" in outcome.out
-    assert "questions: 3, of them 1 unanswerable" in outcome.out
-    assert "examples: 12 in 2 codes" in outcome.out
+    assert "2 files = 2 indexed + 0 empty + 0 duplicate + 0 rejected" in outcome.out
+    assert "questions: 3\n  of them unanswerable: 1\n" in outcome.out
+    assert "labelled texts: 12\n  codes: 2\n" in outcome.out
     client = open_engagement("acme")
     assert client.settings.as_of.isoformat() == "2026-11-01"
     made = sorted(p.relative_to(client.inputs).as_posix() for p in client.inputs.rglob("*") if p.is_file())
@@ -123,9 +123,7 @@ def test_documents_of_which_none_can_be_read_are_named_as_missing_and_cannot_be_
     assert "none of the 1 file(s)" in one_sentence(playbook("ask", "acme", "When?"))
 
 
-def test_new_names_sources_that_are_not_among_the_documents(
-    playbook: Playbook, tmp_path: Path
-) -> None:
+def test_new_names_sources_that_are_not_among_the_documents(playbook: Playbook, tmp_path: Path) -> None:
     given = write_files(
         tmp_path / "given",
         {"q.csv": QUESTIONS + "q4,What?,A,a,lost.md,yes\n", "e.csv": EXAMPLES},
@@ -299,4 +297,4 @@ def test_a_full_or_locked_disk_is_one_sentence_with_what_to_do(
 def test_without_a_command_the_help_is_shown(playbook: Playbook) -> None:
     outcome = playbook()
     shown = outcome.out + outcome.err
-    assert all(command in shown for command in ("new", "run", "ask", "lab", "bench"))
+    assert all(command in shown for command in ("new", "run", "index", "ask", "bench"))

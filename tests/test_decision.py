@@ -10,7 +10,7 @@ import pytest
 from playbook.arms import ArmScore
 from playbook.decision import STATEMENTS, decide, score_predictions
 from playbook.diagnosis import DiagnosisResult, Verdict
-from playbook.economics import EconomicsResult, FlipPoint, OptionCost
+from playbook.economics import EconomicsResult, OptionCost
 from playbook.evaluation import compare, proportion
 from playbook.gates import Check, Gate
 from playbook.gates import decide as gate_of
@@ -79,7 +79,6 @@ def option(use_case: str, name: str, total: float) -> OptionCost:
         first_year=0,
         total=total,
         per_item=0,
-        note="",
     )
 
 
@@ -90,7 +89,7 @@ ECONOMICS = EconomicsResult.model_construct(
         option("ticket_codes", "cheap_classifier", 900),
         option("ticket_codes", "lora", 70000),
     ),
-    flip_points=tuple(FlipPoint(use_case="ticket_codes", name=f"f{n}", value=n, reading=f"flip {n}") for n in range(6)),
+    flip_points=tuple(f"flip {n}" for n in range(6)),
 )
 NO_ROOM = RoomResult.model_construct(predictions=())
 

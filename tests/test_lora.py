@@ -52,9 +52,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def trained(
-    base: str, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[lora.Adapted, lora.TrainingReport, Path, list]:
+def trained(base: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[lora.Adapted, dict, Path, list]:
     folder, steps = tmp_path_factory.mktemp("adapters") / "codes", []
     adapted, report = lora.train(
         EXAMPLES, base, RECIPE, 7, folder, on_step=lambda done, total: steps.append((done, total))
@@ -80,10 +78,10 @@ def test_the_tiny_tokenizer_knows_its_words(base: str) -> None:
 
 def test_training_reports_what_happened(trained: tuple) -> None:
     _, report, folder, steps = trained
-    assert (report.examples, report.codes, report.steps, report.base_unchanged) == (12, 3, 6, True)
-    assert report.last_loss < report.first_loss
-    assert 0 < report.trainable_parameters < report.all_parameters
-    assert report.adapter_megabytes * 1e6 == (folder / "adapter_model.safetensors").stat().st_size
+    assert [report[n] for n in ("examples", "codes", "steps", "base_unchanged")] == [12, 3, 6, True]
+    assert report["losses"][-1] < report["losses"][0]
+    assert 0 < report["trainable_parameters"] < report["all_parameters"]
+    assert report["adapter_megabytes"] * 1e6 == (folder / "adapter_model.safetensors").stat().st_size
     assert steps == [(n, 6) for n in range(1, 7)]
 
 
@@ -108,7 +106,7 @@ def test_two_runs_give_the_same_adapter_to_the_byte(trained: tuple, base: str, t
     assert (tmp_path / "codes/adapter_model.safetensors").read_bytes() == (
         folder / "adapter_model.safetensors"
     ).read_bytes()
-    assert again.model_dump(exclude={"seconds"}) == report.model_dump(exclude={"seconds"})
+    assert again | {"seconds": 0} == report | {"seconds": 0}
 
 
 def test_another_seed_gives_another_adapter(trained: tuple, base: str, tmp_path: Path) -> None:
@@ -206,11 +204,12 @@ def test_damage_done_by_the_very_last_step_is_noticed(
     """A step's loss is measured before its update: every loss can be a number while the weights no longer are."""
     original = transformers.Trainer.train
 
-    def spoil(self: transformers.Trainer) -> None:
-        original(self)
+    def spoil(self: transformers.Trainer) -> object:
+        done = original(self)
         for name, tensor in self.model.named_parameters():
             if "lora_B" in name:
                 tensor.data.fill_(float("nan"))
+        return done
 
     monkeypatch.setattr(transformers.Trainer, "train", spoil)
     with pytest.raises(RuntimeError, match="no adapter was saved"):

