@@ -262,8 +262,7 @@ def _fits(question: str, sentence: str) -> float:
 def _names_and_numbers(question: str, text: str) -> float:
     """Share of the question's numbers, part numbers and capitalised words (not the first) that `text` holds; 1 if none."""
     asked = names_and_numbers(question)
-    held = text.lower()
-    return sum(a.lower() in held for a in asked) / len(asked) if asked else 1.0
+    return sum(a.lower() in text.lower() for a in asked) / len(asked) if asked else 1.0
 
 
 def names_and_numbers(question: str) -> list[str]:

@@ -7,9 +7,9 @@ to run an arm; does not know statistics, plans or causes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -26,7 +26,6 @@ from playbook.retrieval import HybridRetriever
 
 Evidence = Literal["direct", "proxy"]
 Examples, Questions = Sequence[Example], Sequence[Question]
-Setting = TypeVar("Setting", bound=Hashable)
 
 
 class Output(Frozen):
@@ -92,7 +91,7 @@ def answer_arm(
     return [judge(arm, q, a) for q, a in zip(questions, answers, strict=True)], answers
 
 
-def hit_rates(tried: Mapping[Setting, HybridRetriever], questions: Questions, k: int = 5) -> dict[Setting, float]:
+def hit_rates(tried: Mapping[Any, HybridRetriever], questions: Questions, k: int = 5) -> dict[Any, float]:
     """Setting -> share of answerable questions whose `k` best passages hold the key strings in the right file."""
     asked = [q for q in questions if q.answerable]
     return {name: float(np.mean([hit(fused, q, k) for q in asked])) if asked else 0.0 for name, fused in tried.items()}

@@ -82,8 +82,7 @@ def new(
         raise ValueError(f"'{as_of}' is not a date; write it as YYYY-MM-DD.") from None
     forms = {path.name.removeprefix("new_"): path for path in TABLES.glob("new_*.yaml")}
     created = create_engagement(client, Settings(title=client, as_of=day), {"documents": documents, **files, **forms})
-    counts = count_inputs(created)
-    missing = missing_inputs(counts)
+    missing = missing_inputs(counts := count_inputs(created))
     if absent := sorted({q.source for q in asked if q.source and not (documents / q.source).is_file()}):
         missing.insert(0, f"source file(s) that the questions name: {', '.join(absent[:5])}")
     if not corpus.sections:
