@@ -99,16 +99,15 @@ def _fit(cases: Sequence[Case]) -> RefusalModel:
 
 
 def best_threshold(cases: Sequence[tuple[float, bool, bool]]) -> float:
-    """The confidence below which to refuse, so that most questions end right; among equals the nearest to one half.
+    """The confidence below which to refuse: nearest to one half among those that end about as many questions right.
 
     A case is (confidence, whether the draft is right, whether the question is answerable): an unanswerable question is
-    right when refused, an answerable one when a right draft is shown.
+    right when refused, an answerable one when a right draft is shown. "About as many": within one standard error of the
+    best, because the very best of many thresholds is often luck (Breiman et al. 1984, the one-standard-error rule).
     """
-
-    def ends_right(threshold: float) -> int:
-        return sum(r if confidence >= threshold else not answerable for confidence, r, answerable in cases)
-
-    return max((n / 20 for n in range(2, 19)), key=lambda t: (ends_right(t), -abs(t - 0.5)))
+    right = {n / 20: sum(r if c >= n / 20 else not answerable for c, r, answerable in cases) for n in range(2, 19)}
+    enough = (best := max(right.values())) - np.sqrt(best * (len(cases) - best) / len(cases))
+    return min((t for t, count in right.items() if count >= enough), key=lambda t: (abs(t - 0.5), -right[t]))
 
 
 def risk_coverage(scored: Sequence[tuple[float, bool]]) -> list[Point]:
@@ -126,6 +125,6 @@ def certificate(scored: Sequence[tuple[float, bool]], threshold: float) -> str:
     if not shown:
         return f"Nothing is answered at {threshold:.2f} ({len(scored)} questions)."
     most = proportion(len(shown) - sum(shown), len(shown)).high
-    answered, one_in = 100 * len(shown) / len(scored), max(1, int(1 / most))
+    answered, one_in = 100 * len(shown) / len(scored), f"{int(10 / most) / 10:g}" if most > 0.2 else int(1 / most)
     held = f"At {answered:.0f} % of the questions answered, at most 1 in {one_in} answers is wrong"
     return f"{held} ({len(scored)} questions, 95 %)."

@@ -110,6 +110,13 @@ def test_best_threshold_ends_most_questions_right() -> None:
     assert best_threshold([(0.8, False, False), (0.9, True, True)]) == 0.85
 
 
+def test_best_threshold_does_not_chase_a_lucky_best() -> None:
+    """Refusing below 0.7 ends 61 of 100 right, below 0.5 59: within one standard error (4.9), so one half is kept."""
+    scored = [(0.9, True, True)] * 59 + [(0.6, False, False)] * 2 + [(0.2, False, True)] * 39
+    assert best_threshold(scored) == 0.5
+    assert best_threshold([(0.9, True, True)] * 30 + [(0.6, False, False)] * 70) == 0.65
+
+
 def test_risk_coverage_curve_by_hand() -> None:
     curve = risk_coverage([(0.9, True), (0.8, False), (0.7, True), (0.7, True)])
     assert [(p.threshold, p.coverage, p.risk) for p in curve] == [(0.9, 0.25, 0.0), (0.8, 0.5, 0.5), (0.7, 1.0, 0.25)]
