@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
 
 import numpy as np
 from langchain_core.documents import Document
@@ -11,6 +14,7 @@ from langchain_core.embeddings import Embeddings
 
 from playbook.answering import FEATURES, Answerer
 from playbook.chunking import embedding_text
+from playbook.engagement import Engagement, Settings
 from playbook.refusal import RefusalModel
 from playbook.retrieval import HybridRetriever
 from playbook.store import FaissStore
@@ -76,3 +80,11 @@ def make_store(*passages: Document) -> FaissStore:
 def make_answerer(*passages: Document, intercept: float = 9.0, weight: float = 0.5, chat: object = None) -> Answerer:
     """An answerer over passages; by default it always answers."""
     return Answerer(HybridRetriever(store=make_store(*passages), weight=weight), refusal(intercept), chat)
+
+
+def make_client(folder: Path, files: Mapping[str, str]) -> Engagement:
+    """An engagement called acme in a new folder, with these documents (name -> text)."""
+    (folder / "documents").mkdir(parents=True)
+    for name, text in files.items():
+        (folder / "documents" / name).write_text(text)
+    return Engagement("acme", folder, folder, Settings(title="Acme", as_of=date(2026, 11, 1)))

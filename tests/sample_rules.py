@@ -14,6 +14,8 @@ from difflib import SequenceMatcher
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 
+from tools.difficulty import plain
+
 Row = Mapping[str, str]
 NEAR = 0.8  # share of common runs of five characters from which two texts are near copies
 LOOSE = 0.45  # share of the shorter text's words that a hand-made near copy in a raw export keeps at least
@@ -23,22 +25,17 @@ PHONE = re.compile(r"(?<![\d-])(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-. ]\d{4}(?![\d-]
 MOJIBAKE = re.compile("Ã|â€|Â|‚Ä|\ufffd|\\w\\?\\w|\\?[a-z]")
 
 
-def flat(text: str) -> str:
-    """Lower-case the text, drop Markdown bold and squeeze white space."""
-    return " ".join(text.replace("**", "").lower().split())
-
-
 def absent_violations(rows: Sequence[Row], text_of: Callable[[str], str]) -> list[str]:
     """At least two `absent` strings on each unanswerable row, none of them in its document; none on other rows."""
     found = []
     for row in rows:
         where = f"questions.csv {row['id']}"
-        strings = [flat(part) for part in row["absent"].split("|") if part.strip()]
+        strings = [plain(part) for part in row["absent"].split("|") if part.strip()]
         if row["answerable"] == "yes":
             found += [f"{where}: absent is for unanswerable rows only"] if strings else []
             continue
         found += [f"{where}: {len(strings)} absent string(s), two wanted"] if len(strings) < 2 else []
-        text = flat(text_of(row["source"]))
+        text = plain(text_of(row["source"]))
         found += [f"{where}: absent string '{s}' stands in {row['source']}" for s in strings if s in text]
     return found
 

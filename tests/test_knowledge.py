@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 
 import pytest
-from fakes_embedding import HashEmbeddings, refusal
+from fakes_embedding import HashEmbeddings, make_client, refusal
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
 from playbook import knowledge
-from playbook.engagement import Engagement, Settings
+from playbook.engagement import Engagement
 from playbook.refusal import shipped_refusal
 from playbook.results import RagResult
 from playbook.store import FaissStore, IndexMismatch
 
 
 @pytest.fixture
-def embedder(monkeypatch: pytest.MonkeyPatch) -> HashEmbeddings:
-    fake = HashEmbeddings()
-    monkeypatch.setattr(knowledge, "load_embeddings", lambda profile: fake)
-    return fake
-
-
-@pytest.fixture
 def client(tmp_path: Path) -> Engagement:
-    folder = tmp_path / "acme"
-    (folder / "documents").mkdir(parents=True)
-    (folder / "documents" / "rental.md").write_text(
-        "# Deposit\n\nA deposit of $150 is due.\n\n# Cleaning\n\nBring it back clean.\n"
-    )
-    (folder / "documents" / "vans.txt").write_text("Vans leave at nine.")
-    (folder / "documents" / "copy.txt").write_text("Vans leave at nine.")
-    return Engagement("acme", folder, folder, Settings(title="Acme", as_of=date(2026, 11, 1)))
+    deposit = "# Deposit\n\nA deposit of $150 is due.\n\n# Cleaning\n\nBring it back clean.\n"
+    vans = "Vans leave at nine."
+    return make_client(tmp_path / "acme", {"rental.md": deposit, "vans.txt": vans, "copy.txt": vans})
 
 
 def test_first_indexing_embeds_everything_and_the_second_nothing(client: Engagement, embedder: HashEmbeddings) -> None:

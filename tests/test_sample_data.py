@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 import sample_rules as rules
-from sample_rules import flat
 
 from playbook.evaluation import contains
+from tools.difficulty import cited_sections, plain, sections, source_of
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data"
@@ -65,44 +65,17 @@ TICKETS = read_rows(CLIENT / "examples.csv")
 ANSWERABLE = [row for row in QUESTIONS if row["answerable"] == "yes"]
 
 
-def source_of(document: str) -> Path:
-    """Return the one source file with the stem of a document."""
-    found = [path for path in SOURCES.iterdir() if path.stem == Path(document).stem]
-    assert len(found) == 1, f"{document}: {len(found)} sources with this stem; keep exactly one"
-    return found[0]
-
-
-def sections(path: Path) -> dict[str, str]:
-    """Return heading, sheet, slide title or mail subject -> text below it; in a CSV file, part number -> row."""
-    text = path.read_text(encoding="utf-8")
-    text = re.sub(r"(?<=\| )=[^|\n]+ -> ", "", text)  # a cell of a workbook shows its value, not its formula
-    if path.suffix == ".csv":  # a row is cited by one of its cells, or by its first two
-        rows = [list(row.values()) for row in read_rows(path)]
-        return {key: " | ".join(row) for row in rows for key in (*reversed(row), f"{row[0]} {row[1]}")}
-    # Markdown headings, "1. CAPITALS" in the handbook, "--- date" in the notes, the subject of a mail.
-    pattern = r"^(?:#+ (.+)|(\d+\. [A-Z][A-Z ]+)|(--- .+)|Subject: (.+))$"
-    pieces = list(re.finditer(pattern, text, re.MULTILINE))
-    if not pieces:
-        return {"": text}
-    ends = [piece.start() for piece in pieces[1:]] + [len(text)]
-    return {
-        next(filter(None, piece.groups())): text[piece.end() : end] for piece, end in zip(pieces, ends, strict=True)
-    }
-
-
 def cited_text(row: dict[str, str]) -> str:
     """Return the text of the sections a question cites, or fail with the missing heading."""
-    known = sections(source_of(row["source"]))
-    if source_of(row["source"]).suffix == ".txt" and row["section"] not in known:
-        return source_of(row["source"]).read_text(encoding="utf-8")  # notes without headings are cited whole
-    for name in row["section"].split(";"):
-        assert name in known, f"questions.csv {row['id']}: no section '{name}' in {row['source']}"
-    return " ".join(known[name] for name in row["section"].split(";"))
+    try:
+        return " ".join(cited_sections(row["source"], row["section"]).values())
+    except ValueError as error:
+        pytest.fail(f"questions.csv {row['id']}: {error}")
 
 
 def groups(row: dict[str, str]) -> list[list[str]]:
     """Return the must_contain groups, each a list of alternatives."""
-    return [[flat(key) for key in group.split("|")] for group in row["must_contain"].split(";")]
+    return [[plain(key) for key in group.split("|")] for group in row["must_contain"].split(";")]
 
 
 def content_words(text: str) -> set[str]:
@@ -142,7 +115,7 @@ def test_questions_have_the_agreed_columns_ids_and_counts() -> None:
     assert ids == [f"q{n:03d}" for n in range(1, len(ids) + 1)], (
         "questions.csv: ids must run q001, q002, ... without a gap"
     )
-    texts = Counter(flat(row["question"]) for row in QUESTIONS)
+    texts = Counter(plain(row["question"]) for row in QUESTIONS)
     assert max(texts.values()) == 1, f"questions.csv: repeated question {texts.most_common(1)}"
     unknown = [f"{row['id']} {row['type']}" for row in QUESTIONS if row["type"] not in TYPES]
     assert not unknown, f"questions.csv {unknown[0]}: unknown type"
@@ -174,8 +147,8 @@ def test_source_document_exists(row: dict[str, str]) -> None:
 @pytest.mark.parametrize("row", ANSWERABLE, ids=lambda row: row["id"])
 def test_every_key_occurs_in_the_cited_section(row: dict[str, str]) -> None:
     assert row["expected_answer"], f"questions.csv {row['id']}: expected_answer is empty"
-    whole = flat(" ".join(sections(source_of(row["source"])).values()))
-    cited = flat(cited_text(row))
+    whole = plain(" ".join(sections(source_of(row["source"])).values()))
+    cited = plain(cited_text(row))
     for group in groups(row):  # the same comparison that judges an answer
         assert all(group), f"questions.csv {row['id']}: empty key in must_contain"
         assert contains(whole, [group]), f"questions.csv {row['id']}: {group} not in {row['source']}"
@@ -193,7 +166,7 @@ def test_paraphrases_share_no_content_word_with_the_answer() -> None:
     for row in (row for row in ANSWERABLE if row["type"] == "paraphrase"):
         sentences = re.split(r"(?<=[.!?])\s|\n", cited_text(row))
         keys = [key for group in groups(row) for key in group]
-        answer = " ".join(s for s in sentences if any(key in flat(s) for key in keys))
+        answer = " ".join(s for s in sentences if any(key in plain(s) for key in keys))
         shared = content_words(row["question"]) & content_words(answer)
         assert answer and not shared, f"questions.csv {row['id']}: shares {sorted(shared)}"
 
@@ -292,7 +265,7 @@ def test_tickets_have_known_labels_and_no_duplicates() -> None:
     seen: dict[str, str] = {}
     for row in tickets:
         assert row["label"] in codes, f"examples.csv {row['id']}: label {row['label']} unknown"
-        text = flat(row["text"])
+        text = plain(row["text"])
         assert text not in seen, f"examples.csv {row['id']}: same text as {seen[text]}"
         seen[text] = row["id"]
     assert len({row["id"] for row in tickets}) == len(tickets), "examples.csv: repeated id"

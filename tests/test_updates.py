@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes_embedding import HashEmbeddings, refusal
+from fakes_embedding import HashEmbeddings, make_client, refusal
 
 from playbook import knowledge
-from playbook.engagement import Engagement, Settings
+from playbook.engagement import Engagement
 from playbook.store import FaissStore
 
 FILES = {
@@ -23,20 +22,10 @@ FILES = {
 
 
 @pytest.fixture
-def embedder(monkeypatch: pytest.MonkeyPatch) -> HashEmbeddings:
-    fake = HashEmbeddings()
-    monkeypatch.setattr(knowledge, "load_embeddings", lambda profile: fake)
-    return fake
-
-
-@pytest.fixture
 def client(tmp_path: Path) -> Engagement:
-    folder = tmp_path / "acme"
-    (folder / "documents").mkdir(parents=True)
-    for name, text in FILES.items():
-        (folder / "documents" / name).write_text(text)
-    (folder / "documents.yaml").write_text("files:\n  pay.md: {audience: [hr]}\n")
-    return Engagement("acme", folder, folder, Settings(title="Acme", as_of=date(2026, 11, 1)))
+    made = make_client(tmp_path / "acme", FILES)
+    made.audiences.write_text("files:\n  pay.md: {audience: [hr]}\n")
+    return made
 
 
 def content(store: FaissStore) -> dict[str, tuple[str, str, list[float]]]:

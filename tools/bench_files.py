@@ -17,6 +17,7 @@ import numpy as np
 from langchain_core.documents import Document
 
 from playbook.answering import MAX_SENTENCES, Answerer
+from playbook.arms import best_weight
 from playbook.chunking import chunk_sections, embedding_text, sentence_spans
 from playbook.documents import load_folder
 from playbook.embedding import LocalEmbeddings, load_embeddings
@@ -67,7 +68,7 @@ def retrieval(folder: Path, profile: str = "embedded", seed: int = 1) -> dict[st
         return {q: _by_document(search(queries[q], DEPTH, vector=vectors[q])) for q in ids}
 
     tried = {w: _measure(qrels, run(choose, w))["ndcg@10"] for w in WEIGHTS}
-    weight = min(tried, key=lambda w: (-round(tried[w], 4), abs(w - 0.5)))
+    weight = best_weight(tried)
     measured = {name: _measure(qrels, run(judge, w)) for name, w in (("bm25", 0.0), ("dense", 1.0), ("hybrid", weight))}
     timed = [_milliseconds(lambda q=q: retriever.varied(weight=weight).search(queries[q], 10)) for q in judge[:200]]
     return {
