@@ -100,7 +100,7 @@ class Answerer:
         question = " ".join(question.split())
         if not question or len(question) > MAX_QUESTION:
             raise ValueError(f"the question has {len(question)} characters; ask with 1 to {MAX_QUESTION}.")
-        hits = self.search(question, without)
+        hits = self.retriever.search(question, without=without)
         draft = self.draft(question, hits)
         confidence = self.refusal.confidence(draft.features) if draft.citations else 0.0
         reason = "" if confidence >= self.refusal.threshold else self._why(question, hits, confidence)
@@ -122,10 +122,6 @@ class Answerer:
             **shown,
         )
 
-    def search(self, question: str, without: str | None = None) -> list[Hit]:
-        """The passages an answer is made from, best first; the question is embedded once."""
-        return self.retriever.search(question, without=without, vector=self.encode([question])[0])
-
     def prepare(self, hits: Iterable[Hit]) -> None:
         """Embed the sentences of many passages in one go, which is much faster than question by question."""
         self.encode([s.in_context for hit in {h.passage.id: h for h in hits}.values() for s in _sentences(hit)])
@@ -136,7 +132,7 @@ class Answerer:
         if not found:
             return Draft((), (0.0,) * len(FEATURES))
         vectors = self.encode([s.in_context for s in found])
-        similarity = vectors @ self.encode([question])[0]
+        similarity = vectors @ self.retriever.vector(question)
         coverage = np.array([self._coverage(question, s.in_context) for s in found])
         rank = np.array([hits.index(s.hit) for s in found])
         quotes = [s.cited.quote for s in found]

@@ -122,7 +122,7 @@ def support_cases(answerer: Answerer, questions: Questions) -> list[Case]:
             twin = swapped(question.question, entities, answerer.retriever.keywords.document_frequency)
             asked.append((question, question.question, question.source, None))
             asked += [(question, twin, None, None)] if twin else []
-    found = [answerer.search(text, without) for _, text, without, _ in asked]
+    found = [answerer.retriever.search(text, without=without) for _, text, without, _ in asked]
     answerer.prepare(hit for hits in found for hit in hits)
     cases = []
     for (question, text, _, answerable), hits in zip(asked, found, strict=True):

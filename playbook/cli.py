@@ -123,12 +123,11 @@ def ask(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Answer one question from the client's documents, with citations, or refuse and say why."""
-    from playbook.knowledge import log_query, open_answerer
+    from playbook.knowledge import ask_logged, open_answerer
 
     opened = open_engagement(client)
     answerer = open_answerer(opened, tuple(role) if role else None)
-    answer = answerer.ask(question)
-    log_query(opened, answer, answerer.retriever.store.generation)
+    answer = ask_logged(opened, answerer, question)
     if as_json:
         print(json.dumps(answer.model_dump(mode="json"), ensure_ascii=False, indent=1))
     elif answer.refused:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from playbook.answering import Answer, Answerer
+from playbook.chat import chat_model
 from playbook.chunking import chunk_sections, embedding_text
 from playbook.documents import Corpus, load_folder
 from playbook.embedding import load_embeddings, load_reranker
 from playbook.engagement import Engagement, MissingArtifact
-from playbook.models import chat_model, load_profile
+from playbook.models import load_profile
 from playbook.refusal import RefusalModel, shipped_refusal
 from playbook.retrieval import HybridRetriever
 from playbook.store import FaissStore, one_writer
@@ -94,12 +95,13 @@ def client_chat(client: Engagement) -> Any:
     return chat_model(name) if name else None
 
 
-def log_query(client: Engagement, answer: Answer, generation: str) -> None:
-    """Add one line to the client's query log: hashes, ids and the decision, never a word of question or answer."""
+def ask_logged(client: Engagement, answerer: Answerer, question: str) -> Answer:
+    """Answer a question and add one line to the client's query log: hashes, ids and the decision, never a word of it."""
+    answer = answerer.ask(question)
     line = {
         "question": hashlib.sha256(answer.question.encode()).hexdigest()[:16],
         "passages": answer.passage_ids,
-        "generation": generation,
+        "generation": answerer.retriever.store.generation,
         "model": load_profile(client.settings.profile).chat_model or "extractive",
         "refused": answer.refused,
         "confidence": round(answer.confidence, 3),
@@ -107,3 +109,4 @@ def log_query(client: Engagement, answer: Answer, generation: str) -> None:
     client.query_log.parent.mkdir(parents=True, exist_ok=True)
     with client.query_log.open("a", encoding="utf-8") as log:
         log.write(json.dumps(line) + "\n")
+    return answer

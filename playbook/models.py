@@ -1,7 +1,6 @@
-"""The profile table, and chat models by name.
+"""The profile table: one code path at three sizes.
 
-Profiles are data (playbook/tables/profiles.yaml). Chat models come from LangChain, by the name a profile or the user
-gives. Knows nothing of documents or questions.
+Profiles are data (playbook/tables/profiles.yaml). Loads no model, knows nothing of documents or questions.
 """
 
 from __future__ import annotations
@@ -55,17 +54,3 @@ def load_profile(name: str) -> Profile:
 def known_weights(embedder: str) -> dict[str, str] | None:
     """File name and SHA-256 of weights the project vouches for, or None for a model the user chose."""
     return _table()["weights"].get(embedder)
-
-
-def chat_model(name: str) -> Any:
-    """A LangChain chat model, for instance `ollama:NAME` or `openai:NAME` with OPENAI_BASE_URL set; temperature 0.
-
-    Raises ValueError with the install command when the provider's package is missing.
-    """
-    from langchain.chat_models import init_chat_model
-
-    try:
-        return init_chat_model(name, temperature=0)
-    except ImportError as error:
-        provider = name.split(":")[0]
-        raise ValueError(f"chat model '{name}' needs a package: pip install 'finetune-playbook[{provider}]'") from error

@@ -111,21 +111,19 @@ class HybridRetriever(BaseRetriever):
         """The same retriever with other settings (keyword index and embedded questions are shared)."""
         return self.model_copy(update=settings)
 
-    def search(
-        self, question: str, k: int | None = None, without: str | None = None, vector: np.ndarray | None = None
-    ) -> list[Hit]:
-        """The best passages, best first; `without` leaves one source file out (to make an unanswerable twin).
-
-        `vector`: the question as a unit vector, if it is already embedded.
-        """
-        if vector is None and question not in self.asked:
+    def vector(self, question: str) -> np.ndarray:
+        """The question as a unit vector, shape (dimension,), embedded once in the life of this retriever and its variants."""
+        if question not in self.asked:
             self.asked[question] = np.asarray(self.store.embedding.embed_query(question), np.float32)
-        vector = self.asked[question] if vector is None else vector
+        return self.asked[question]
+
+    def search(self, question: str, k: int | None = None, without: str | None = None) -> list[Hit]:
+        """The best passages, best first; `without` leaves one source file out (to make an unanswerable twin)."""
         passages, allowed = self.keywords.passages, self.store.mask(self.roles)
         if without is not None:
             allowed = allowed & np.array([p.metadata.get("source") != without for p in passages])
         sparse = np.where(allowed, self.keywords.scores(question), 0.0)
-        dense = np.where(allowed, self.store.vectors @ vector, -1.0)
+        dense = np.where(allowed, self.store.vectors @ self.vector(question), -1.0)
         pool = set(_top(dense, allowed)) if self.weight > 0 else set()
         pool = np.array(sorted(pool | (set(_top(sparse, allowed)) if self.weight < 1 else set())), np.int64)
         if not len(pool):

@@ -102,11 +102,14 @@ def prediction_form(client: Engagement, statements: dict[str, str], people: Sequ
     return _form(client, "predictions", fields, lambda: {key: field.value for key, field in fields.items()})
 
 
-def ask_box(answerer: Answerer, example: str) -> w.VBox:
-    """A question box: answer with citations and each passage with the cited sentence marked, or the refusal."""
+def ask_box(answerer: Answerer, example: str, ask: Callable[[str], Answer]) -> w.VBox:
+    """A question box: answer with citations and each passage with the cited sentence marked, or the refusal.
+
+    `ask` gives the answer, for instance `knowledge.ask_logged`, which also writes the query log.
+    """
     box = w.Text(value=example, description="Question", layout=w.Layout(width="760px"))
     idle = "Type a question and press Ask."
-    button, shown = _button("Ask", lambda: answer_html(answerer.ask(box.value), answerer), idle)
+    button, shown = _button("Ask", lambda: answer_html(ask(box.value), answerer), idle)
     return w.VBox([w.HBox([box, button]), shown])
 
 

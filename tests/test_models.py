@@ -1,4 +1,4 @@
-"""Profiles are data that validates, and a chat model's missing package is named with the command to install it."""
+"""Profiles are data that validates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from playbook.models import TABLES, LoraRecipe, Profile, chat_model, known_weights, load_profile
+from playbook.models import TABLES, LoraRecipe, Profile, known_weights, load_profile
 
 NAMES = tuple(yaml.safe_load((TABLES / "profiles.yaml").read_text(encoding="utf-8"))["profiles"])
 
@@ -53,19 +53,3 @@ def test_profile_bounds(change: dict[str, object]) -> None:
     assert Profile.model_validate(good)
     with pytest.raises(ValidationError):
         Profile.model_validate(good | change)
-
-
-def test_chat_model_without_its_package_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str, **_: object) -> None:
-        raise ImportError("no module named langchain_ollama")
-
-    monkeypatch.setattr("langchain.chat_models.init_chat_model", missing)
-    with pytest.raises(
-        ValueError, match=r"chat model 'ollama:tiny' needs a package: pip install 'finetune-playbook\[ollama\]'"
-    ):
-        chat_model("ollama:tiny")
-
-
-def test_chat_model_is_asked_for_by_name_with_temperature_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain.chat_models.init_chat_model", lambda name, **options: (name, options))
-    assert chat_model("openai:mine") == ("openai:mine", {"temperature": 0})

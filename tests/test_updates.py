@@ -94,9 +94,8 @@ def test_only_who_has_the_role_gets_the_restricted_paper(client: Engagement, emb
 
 def test_the_query_log_holds_no_word_of_question_or_answer(client: Engagement, embedder: HashEmbeddings) -> None:
     store = knowledge.index_folder(client).store
-    answer = knowledge.make_answerer(client, store, 0.5, refusal(9.0)).ask("How much is the deposit?")
-    knowledge.log_query(client, answer, store.generation)
-    knowledge.log_query(client, answer, store.generation)
+    answerer = knowledge.make_answerer(client, store, 0.5, refusal(9.0))
+    answer, _ = (knowledge.ask_logged(client, answerer, "How much is the deposit?") for _ in range(2))
     lines = client.query_log.read_text().splitlines()
     assert len(lines) == 2 and "deposit" not in client.query_log.read_text().lower()
     entry = json.loads(lines[0])

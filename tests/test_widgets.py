@@ -144,20 +144,21 @@ def test_saved_form_is_readable_json_with_names_as_written(client: Engagement) -
 
 
 def test_ask_box_shows_the_answer_with_the_cited_sentence_marked() -> None:
-    box = widgets.ask_box(
-        make_answerer(passage("1", "A deposit of $150 is due. Keep calm.", "rental.md", "Deposit")), "How much?"
-    )
+    answerer, asked = make_answerer(passage("1", "A deposit of $150 is due. Keep calm.", "rental.md", "Deposit")), []
+    box = widgets.ask_box(answerer, "How much?", lambda text: asked.append(text) or answerer.ask(text))
     (question, button), shown = box.children[0].children, box.children[1]
     assert question.value == "How much?" and "press Ask" in shown.value
     question.value = "How much is the deposit?"
     button.click()
     assert "<mark>A deposit of $150 is due.</mark> Keep calm." in shown.value
     assert "<summary>rental.md, Deposit</summary>" in shown.value
+    assert asked == ["How much is the deposit?"], "the given function answers, so that the query log is written"
 
 
 @pytest.mark.parametrize("text", ["", "x" * 10_000])
 def test_ask_box_says_what_is_wrong_with_a_question(text: str) -> None:
-    box = widgets.ask_box(make_answerer(passage("1", "Text.")), "")
+    answerer = make_answerer(passage("1", "Text."))
+    box = widgets.ask_box(answerer, "", answerer.ask)
     box.children[0].children[0].value = text
     box.children[0].children[1].click()
     assert box.children[1].value.startswith("<b>Not done:</b> the question has")

@@ -1,0 +1,93 @@
+"""Chat models by name: whatever LangChain knows, and a transformers model on this machine without any server.
+
+Knows names, messages and tokens; no documents, no questions. LangChain's own package for local transformers models
+cannot be installed beside the current huggingface_hub, hence `LocalChat`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from langchain_core.language_models.chat_models import SimpleChatModel
+from langchain_core.messages import BaseMessage, convert_to_openai_messages
+from langchain_core.output_parsers import JsonOutputParser
+from langchain_core.runnables import Runnable, RunnableLambda
+
+from playbook.embedding import pick_device, weights_path
+
+LOCAL = "transformers:"
+GUIDANCE = {"lenient": True, "whitespace_flexible": False}  # what a mask cannot hold is passed over; no idle blanks
+
+
+def chat_model(name: str) -> Any:
+    """A LangChain chat model, for instance `ollama:NAME`, `openai:NAME` with OPENAI_BASE_URL set, or
+    `transformers:FOLDER_OR_HUB_ID` for one that runs here; temperature 0.
+
+    Raises ValueError with the install command when the provider's package is missing, and for unsafe local weights.
+    """
+    from langchain.chat_models import init_chat_model
+
+    if name.startswith(LOCAL):
+        return LocalChat(folder=weights_path(name.removeprefix(LOCAL)))
+    try:
+        return init_chat_model(name, temperature=0)
+    except ImportError as error:
+        provider = name.split(":")[0]
+        raise ValueError(f"chat model '{name}' needs a package: pip install 'finetune-playbook[{provider}]'") from error
+
+
+class LocalChat(SimpleChatModel):
+    """A causal language model in this process, always choosing its likeliest next token; `most_tokens` bounds a reply."""
+
+    folder: str
+    most_tokens: int = 400
+
+    @property
+    def _llm_type(self) -> str:
+        return "transformers"
+
+    def _call(self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any) -> str:
+        model, tokenizer = _load(self.folder)
+        said = tokenizer.apply_chat_template(
+            convert_to_openai_messages(messages), add_generation_prompt=True, return_tensors="pt", return_dict=True
+        ).to(model.device)
+        asked = {"max_new_tokens": self.most_tokens, "do_sample": False, "pad_token_id": tokenizer.eos_token_id}
+        reply = model.generate(**said, **asked, **kwargs)[0, said["input_ids"].shape[1] :]
+        return tokenizer.decode(reply, skip_special_tokens=True)
+
+    def with_structured_output(self, schema: dict[str, Any], **kwargs: Any) -> Runnable:
+        """The same model held to a JSON schema token by token (llguidance); replies are parsed objects.
+
+        What a mask cannot express (`if`, `format` ...) is left to validation. Raises ValueError without llguidance.
+        """
+        try:
+            from llguidance import LLMatcher, hf
+        except ImportError as error:
+            raise ValueError("a schema needs a package: pip install 'finetune-playbook[constrained]'") from error
+        model, tokenizer = _load(self.folder)
+        grammar = LLMatcher.grammar_from_json_schema(schema | {"x-guidance": GUIDANCE})
+        vocabulary = hf.from_tokenizer(tokenizer, n_vocab=model.config.vocab_size)
+
+        def reply(asked: Any) -> BaseMessage:
+            matcher, told = LLMatcher(vocabulary, grammar), list[int]()
+
+            def allowed(_: int, ids: Any) -> list[int]:
+                if told:  # the prompt is not part of the reply
+                    matcher.consume_token(int(ids[-1]))
+                told.append(len(ids))
+                return [token for token, bias in enumerate(matcher.compute_logit_bias()) if bias]
+
+            return self.invoke(asked, prefix_allowed_tokens_fn=allowed)
+
+        return RunnableLambda(reply) | JsonOutputParser()
+
+
+@cache
+def _load(folder: str) -> tuple[Any, Any]:
+    """Model and tokenizer, once per process: safetensors only, no code of the model's own."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    safe = {"trust_remote_code": False}
+    model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype="auto", **safe)
+    return model.to(pick_device()[0]).eval(), AutoTokenizer.from_pretrained(folder, **safe)
