@@ -268,3 +268,30 @@ def test_a_reranker_scores_passages_for_a_question(monkeypatch: pytest.MonkeyPat
     embedding.load_reranker.cache_clear()
     with pytest.raises(ValueError, match="may run code when loaded"):
         embedding.load_reranker(str(own))
+
+
+def test_a_saved_cross_encoder_reorders_what_search_found(real: LocalEmbeddings, tmp_path: Path) -> None:
+    import torch
+    from langchain_core.documents import Document
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    from playbook.retrieval import HybridRetriever
+    from playbook.store import FaissStore
+
+    base = weights_path(BUNDLED)
+    torch.manual_seed(0)
+    config = AutoConfig.from_pretrained(base, num_labels=1, num_hidden_layers=2)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "cross")
+    AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path / "cross")
+    rerank = embedding.load_reranker(str(tmp_path / "cross"))
+    texts = [
+        f"Rule {n}: a deposit of {n} dollars is due for a {what}." for n, what in enumerate("bed lift chair".split())
+    ]
+    store = FaissStore(real)
+    store.add_documents([Document(id=t, page_content=t, metadata={"source": "rules.md"}) for t in texts])
+    asked, plain = "deposit for a chair", HybridRetriever(store=store)
+    scores = rerank(asked, texts)
+    assert scores.shape == (3,) and len(set(scores.tolist())) == 3
+    found = [hit.passage.page_content for hit in plain.varied(rerank=rerank).search(asked)]
+    assert found == [texts[n] for n in np.argsort(-scores)], "a reranker's order is the order shown"
+    assert {hit.passage.page_content for hit in plain.search(asked)} == set(found)
