@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -57,11 +57,12 @@ class Figure(Frozen):
 class PriceBook(Frozen):
     """All price lines by id, and the tables that say which of them an option uses."""
 
-    currency: str
+    currency: str = Field(pattern="^[A-Z]{3}$")
     lines: dict[str, Figure]
     token_parts: dict[str, dict[Need, tuple[str, ...]]]
     model_class: dict[str, str]
-    events: dict[str, tuple[str, ...]]
+    events: dict[str, dict[str, tuple[str, str]]]
+    first_choice: dict[Need, tuple[str, ...]]
     zero_reasons: dict[str, str]
     flip_readings: dict[str, dict[str, str]]
     scenarios: dict[str, dict[str, str]]
@@ -111,7 +112,7 @@ class _ClientFile(Frozen):
     budget: Any
     training_owner: str | None = None
     shared: dict[str, Any] = {}
-    use_cases: dict[str, _Case] = Field(min_length=1)
+    use_cases: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")], _Case] = Field(min_length=1)
 
 
 class ClientEconomics(Frozen):
