@@ -17,13 +17,10 @@ from playbook.checked import Frozen
 from playbook.prices import ClientEconomics, Figure, PriceBook, UseCaseInputs, positive, stale_lines
 
 Fan = dict[str, np.ndarray]  # option -> (3, months): cumulated cost at the 10th, 50th, 90th percentile
-Shape = tuple[float, float, float, float]  # parameters, layers, width, words of the vocabulary
-Life = tuple[np.ndarray, np.ndarray]  # paid once (paths,) and each month (paths, months)
-Spread = tuple[float, float, float]  # 10th, 50th, 90th percentile
+Regret = dict[str, tuple[float, float, float]]  # path -> its cost above the cheapest: 10th, 50th, 90th percentile
 OPTIONS = ("do_nothing", "prompt_only", "rag", "cheap_classifier", "lora", "hybrid")
 TRAINED = ("lora", "hybrid")
-COST_LINES = ("prompting", "labelling", "ingestion", "evaluation", "hosting", "tokens", "retraining", "ownership")
-COST_LINES += ("waiting", "overrun")
+COST_LINES = "prompting labelling ingestion evaluation hosting tokens retraining ownership waiting overrun".split()
 
 
 class BreakEven(NamedTuple):
@@ -70,7 +67,7 @@ class OptionCost(Frozen):
 
 
 class EconomicsResult(Frozen):
-    """What 02_economics hands over; `regret` is use case -> path -> its cost above the cheapest path's, simulated."""
+    """What 02_economics hands over; `regret` is by use case, from the simulated futures."""
 
     currency: str
     months: int
@@ -81,7 +78,7 @@ class EconomicsResult(Frozen):
     stale: tuple[Figure, ...]
     assumptions: tuple[Figure, ...]
     headline: str
-    regret: dict[str, dict[str, Spread]] = {}
+    regret: dict[str, Regret] = {}
 
 
 def break_even(
@@ -122,13 +119,13 @@ def payback_needs(months: float, **case: Any) -> tuple[float | None, float | Non
     `case` holds the arguments of `break_even`; each answer changes one of them and keeps the others. None: no number of
     calls is enough because nothing is saved, or even an empty prompt is not enough.
     """
-    now, premium, prompt = break_even(**case), case.get("premium", 0), case.get("prompt_tokens", math.inf)
+    now, premium = break_even(**case), case.get("premium", 0)
     _check_months(months)
     needed = now.upfront / months + now.maintenance_per_month
     calls = case["calls_per_month"] * needed / now.saving_per_month if now.saving_per_month > 0 else None
-    tokens = needed * 1e6 / case["calls_per_month"] / case["price_per_million"]  # saved, after the premium
-    tokens = (tokens + premium * prompt) / (1 + premium) if premium else tokens
-    return calls, tokens if tokens <= prompt else None
+    saved = needed * 1e6 / case["calls_per_month"] / case["price_per_million"]  # tokens, after the premium
+    tokens = (saved + premium * case.get("prompt_tokens", 0)) / (1 + premium)
+    return calls, tokens if tokens <= case.get("prompt_tokens", math.inf) else None
 
 
 def source_scenarios(book: PriceBook) -> dict[str, dict[str, float]]:
@@ -196,48 +193,49 @@ def flip_volume(first: OptionCost, second: OptionCost, items_per_month: float) -
     return gap / slope if slope and gap / slope > 0 else None
 
 
-def swings(inputs: UseCaseInputs, option: str, months: int, top: int = 8) -> list[tuple[str, float, float]]:
-    """The assumptions that move an option's total most: (id, total at low, total at high), widest first."""
-    rows = []
-    for line in inputs.book.lines.values():
-        if line.low and line.high and line.id not in inputs.values:
-            moved = [inputs.with_measured({line.id: v}, line.source, line.as_of) for v in (line.low, line.high)]
-            rows.append((line.id, *(_option_cost(option, m, months).total for m in moved)))
-    return sorted(rows, key=lambda r: -abs(r[2] - r[1]))[:top]
-
-
-def simulate_maintenance(inputs: UseCaseInputs, months: int = 24, paths: int = 10_000, seed: int = 0) -> Fan:
-    """Cumulated cost of every option in many possible futures, as percentiles for each month.
+def simulate(inputs: UseCaseInputs, months: int = 24, paths: int = 10_000, seed: int = 0) -> tuple[Fan, Regret]:
+    """What every option costs in many possible futures: cumulated cost for each month, and the regret at the end.
 
     Drawn: time between base models and fall of token prices (uniform), changed documents (Poisson), owner leaving and
     vendor withdrawing (a chance each month), overrun of the one-off cost (triangular). All options live through the
-    same futures. Raises ValueError as `option_costs`, and for `paths` outside 100 to 100,000.
+    same futures. Regret: how much more a path costs than the cheapest one in the same future. Paths are the options that
+    can do the work (price book), and `train_first`: LoRA that, with the price book's chance, is given up after some
+    months and built again as the first choice (S3). Raises ValueError as `option_costs`, and for `paths` outside 100 to
+    100,000.
     """
-    lives, _ = _lives(inputs, months, paths, seed)
-    paid = {option: once[:, None] + np.cumsum(flow, axis=1) for option, (once, flow) in lives.items()}
-    return {option: np.percentile(sums, (10, 50, 90), axis=0) for option, sums in paid.items()}
-
-
-def regrets(inputs: UseCaseInputs, months: int = 24, paths: int = 10_000, seed: int = 0) -> dict[str, Spread]:
-    """How much more each path costs at the end than the cheapest path in the same future, as percentiles.
-
-    Paths: the options that can do the work (price book), and `train_first`: LoRA that, with the price book's chance,
-    is given up after some months and built again as the first choice (S3). Arguments as `simulate_maintenance`.
-    """
-    lives, given_up = _lives(inputs, months, paths, seed)
+    costs, fan, lives = option_costs(inputs, months), {}, {}
+    if not 100 <= paths <= 100_000:
+        raise ValueError(f"paths is {paths}; give a number from 100 to 100,000")
+    future = _futures(inputs, int(months), paths, np.random.default_rng(seed))
+    for cost in costs:
+        lines = {x.line: x for x in cost.lines}
+        flow = cost.monthly + lines["tokens"].monthly * (future["price"] - 1)
+        for event, (_, rate, each) in _events(cost.option, inputs).items():
+            flow = flow + (future[event] - rate) * each  # what happens instead of what happens on average
+        once = (cost.once - lines["overrun"].once) * (1 + future["overrun"])
+        fan[cost.option] = np.percentile(once + np.cumsum(flow, axis=1), (10, 50, 90), axis=0)
+        lives[cost.option] = once[:, 0], flow
     ends = {o: lives[o][0] + lives[o][1].sum(axis=1) for o in (*inputs.book.first_choice[inputs.need], *TRAINED)}
-    (once, flow), (again, after) = lives["lora"], lives[_first_choice(inputs, option_costs(inputs, months)).option]
-    trained = np.arange(int(months)) < given_up
-    ends["train_first"] = once + np.where(trained, flow, after).sum(axis=1) + again * ~trained.all(axis=1)
+    (once, flow), (again, after) = lives["lora"], lives[_first_choice(inputs, costs).option]
+    kept = np.arange(int(months)) < future["given_up"]
+    ends["train_first"] = once + np.where(kept, flow, after).sum(axis=1) + again * ~kept.all(axis=1)
     least = np.min(list(ends.values()), axis=0)
-    return {path: tuple(np.percentile(end - least, (10, 50, 90)).round().tolist()) for path, end in ends.items()}
+    return fan, {path: tuple(np.percentile(end - least, (10, 50, 90)).round().tolist()) for path, end in ends.items()}
 
 
 def sizing(
-    shape: Shape, rank: float, bits: float, spread: float, batch: float, tokens: float, flops: float, redo: bool = True
+    shape: Sequence[float],
+    rank: float,
+    bits: float,
+    spread: float,
+    batch: float,
+    tokens: float,
+    flops: float,
+    redo: bool = True,
 ) -> tuple[float, float, float]:
-    """Megabytes of a LoRA adapter, gigabytes and hours for training it, on a base model of this shape held in `bits`.
+    """Megabytes of a LoRA adapter, gigabytes and hours for training it, on a base model held in `bits`.
 
+    `shape`: the base model's parameters, layers, width and words of the vocabulary.
     Trained numbers = rank x (inputs + outputs) of every adapted matrix (Hu et al. 2021), here rank x layers x width x
     `spread`: 4 bytes each in the file, 16 in memory (weight, gradient, two moments of Adam). The frozen base takes
     bits / 8 bytes a number, below 16 bits 0.127 bits more (Dettmers et al. 2023). Activations of the `batch` (tokens), in
@@ -275,9 +273,9 @@ def flip_points(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> tuple[str
         above, now = min(one, other, key=lambda c: c.per_item), min(one, other, key=lambda c: c.total)
         pair = {"one": one.option, "other": other.option, "above": above.option, "now": now.option}
         rows.append(("volume", flip_volume(one, other, items), pair))
-    said = {True: "never", False: "value"}
-    sentences = [(inputs.book.flip_readings[name][said[value is None]], value, more) for name, value, more in rows]
-    return tuple(f"{inputs.name}: {text.format(value=value, **words, **more)}" for text, value, more in sentences)
+    text = inputs.book.flip_readings
+    said = (text[n]["never" if v is None else "value"].format(value=v, **words, **more) for n, v, more in rows)
+    return tuple(f"{inputs.name}: {sentence}" for sentence in said)
 
 
 def evaluate_economics(
@@ -286,11 +284,11 @@ def evaluate_economics(
     """Everything the notebook hands over: costs with their spread, regret, flip points, assumptions, old prices."""
     book, options, flips, said, regret = client.use_cases[0].book, [], [], [], {}
     for inputs in client.use_cases:
-        costs, fan = option_costs(inputs, months), simulate_maintenance(inputs, months, paths, seed)
+        costs = option_costs(inputs, months)
+        fan, regret[inputs.name] = simulate(inputs, months, paths, seed)
         for cost in costs:
             ends = dict(zip(("p10", "p50", "p90"), fan[cost.option][:, -1].round().tolist(), strict=True))
             options.append(cost.model_copy(update={**ends, "stale": _stale(cost, inputs, as_of)}))
-        regret[inputs.name] = regrets(inputs, months, paths, seed)
         said.append(_headline(inputs, costs))
         flips.append(flip_points(inputs, costs))
     own = {(a.use_case, a.id): a for i in client.use_cases for a in i.values.values()}
@@ -301,21 +299,6 @@ def evaluate_economics(
         flip_points=sum(zip(*flips, strict=True), ()), assumptions=(client.budget, *own.values(), *rest),
         headline=" ".join(said),
     )  # fmt: skip
-
-
-def _lives(inputs: UseCaseInputs, months: int, paths: int, seed: int) -> tuple[dict[str, Life], np.ndarray]:
-    """What every option pays in the same futures, and the month (paths, 1) in which a training is given up, if ever."""
-    costs = option_costs(inputs, months)
-    if not 100 <= paths <= 100_000:
-        raise ValueError(f"paths is {paths}; give a number from 100 to 100,000")
-    future, lives = _futures(inputs, int(months), paths, np.random.default_rng(seed)), {}
-    for cost in costs:
-        lines = {x.line: x for x in cost.lines}
-        flow = cost.monthly + lines["tokens"].monthly * (future["price"] - 1)
-        for event, (_, rate, each) in _events(cost.option, inputs).items():
-            flow = flow + (future[event] - rate) * each  # what happens instead of what happens on average
-        lives[cost.option] = (cost.once - lines["overrun"].once) * (1 + future["overrun"]), flow
-    return lives, future["given_up"]
 
 
 def _stale(cost: OptionCost, inputs: UseCaseInputs, as_of: date) -> tuple[str, ...]:
@@ -371,11 +354,9 @@ def _events(option: str, inputs: UseCaseInputs) -> dict[str, tuple[str, float, f
     # Facts in the weights age: for a knowledge need, a month with a changed document means retraining.
     aging = 1 - math.exp(-changes) if inputs.need == "knowledge" else 0.0
     rates = {"releases": releases, "documents": changes, "retrainings": releases + max(1 - releases, 0) * aging}
-    found = {}
-    for event, (line, formula) in inputs.book.events[option].items():
-        rate = rates[event] if event in rates else _monthly_chance(inputs.get(event))
-        found[event] = (line, rate, _worth(formula, inputs.get))
-    return found
+    rates |= {event: _monthly_chance(inputs.get(event)) for event in ("owner_leaves", "vendor_withdraws")}
+    table = inputs.book.events[option].items()
+    return {event: (line, rates[event], _worth(formula, inputs.get)) for event, (line, formula) in table}
 
 
 def _worth(formula: str, get: Callable[[str], float]) -> float:
@@ -384,9 +365,9 @@ def _worth(formula: str, get: Callable[[str], float]) -> float:
 
 
 def _futures(inputs: UseCaseInputs, months: int, paths: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """What happens, the same for all options: events and `price` are (paths, months), `overrun` is (paths,).
+    """What happens, the same for all options: events and `price` are (paths, months), the others are (paths, 1).
 
-    `given_up`, (paths, 1), is the month in which a training that came first is given up; infinite if it never is.
+    `given_up` is the month in which a training that came first is given up; infinite if it never is.
     """
     shape, once, get = (paths, months), (paths, 1), inputs.get
     low, high = inputs.figure("base_release_months").range
@@ -396,16 +377,15 @@ def _futures(inputs: UseCaseInputs, months: int, paths: int, rng: np.random.Gene
     releases = np.stack([(when == month).sum(axis=1) for month in range(months)], axis=1)
     documents = rng.poisson(get("documents_changed"), shape)
     least, worst = inputs.figure("overrun").range
-    aged = documents > 0 if inputs.need == "knowledge" else np.zeros(shape)
     after = rng.uniform(*inputs.figure("rebuild_after_months").range, once)
     return {
         "releases": releases,
         "documents": documents,
-        "retrainings": np.maximum(releases, aged),
+        "retrainings": np.maximum(releases, (documents > 0) & (inputs.need == "knowledge")),
         "owner_leaves": rng.random(shape) < _monthly_chance(get("owner_leaves")),
         "vendor_withdraws": rng.random(shape) < _monthly_chance(get("vendor_withdraws")),
         "price": rng.uniform(*inputs.figure("price_left_after_year").range, once) ** (np.arange(months) / 12),
-        "overrun": rng.triangular(least, get("overrun"), max(worst, least + 1e-9), paths),
+        "overrun": rng.triangular(least, get("overrun"), max(worst, least + 1e-9), once),
         "given_up": np.where(rng.random(once) < get("rebuild_chance"), after, np.inf),
     }
 

@@ -156,8 +156,8 @@ def load_client_economics(path: Path, book: PriceBook) -> ClientEconomics:
         if missing := [i for i in CLIENT_VALUES if i not in values]:
             where = place(path, raw, "use_cases", name)
             raise ValueError(f"{where}: use case '{name}' lacks {missing[0]}; add it under values")
-        fields = {"name": name, "need": case.need, "training_owner": given.training_owner}
-        cases.append(UseCaseInputs(**fields, values=values, book=book))
+        owner = given.training_owner
+        cases.append(UseCaseInputs(name=name, need=case.need, training_owner=owner, values=values, book=book))
     budget = {"id": "budget", "as_of": given.as_of, "origin": "client", **_entry(given.budget)}
     return ClientEconomics(budget=_figure(budget, place(path, raw, "budget"), given.currency), use_cases=tuple(cases))
 
