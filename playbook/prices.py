@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -57,11 +57,12 @@ class Figure(Frozen):
 class PriceBook(Frozen):
     """All price lines by id, and the tables that say which of them an option uses."""
 
-    currency: str
+    currency: str = Field(pattern="^[A-Z]{3}$")
     lines: dict[str, Figure]
     token_parts: dict[str, dict[Need, tuple[str, ...]]]
     model_class: dict[str, str]
-    events: dict[str, tuple[str, ...]]
+    events: dict[str, dict[str, tuple[str, str]]]
+    first_choice: dict[Need, tuple[str, ...]]
     zero_reasons: dict[str, str]
     flip_readings: dict[str, dict[str, str]]
     scenarios: dict[str, dict[str, str]]
@@ -111,7 +112,7 @@ class _ClientFile(Frozen):
     budget: Any
     training_owner: str | None = None
     shared: dict[str, Any] = {}
-    use_cases: dict[str, _Case] = Field(min_length=1)
+    use_cases: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")], _Case] = Field(min_length=1)
 
 
 class ClientEconomics(Frozen):
@@ -155,8 +156,8 @@ def load_client_economics(path: Path, book: PriceBook) -> ClientEconomics:
         if missing := [i for i in CLIENT_VALUES if i not in values]:
             where = place(path, raw, "use_cases", name)
             raise ValueError(f"{where}: use case '{name}' lacks {missing[0]}; add it under values")
-        fields = {"name": name, "need": case.need, "training_owner": given.training_owner}
-        cases.append(UseCaseInputs(**fields, values=values, book=book))
+        owner = given.training_owner
+        cases.append(UseCaseInputs(name=name, need=case.need, training_owner=owner, values=values, book=book))
     budget = {"id": "budget", "as_of": given.as_of, "origin": "client", **_entry(given.budget)}
     return ClientEconomics(budget=_figure(budget, place(path, raw, "budget"), given.currency), use_cases=tuple(cases))
 
