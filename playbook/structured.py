@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from langchain_core.callbacks import UsageMetadataCallbackHandler
 from pydantic import Field
 
 from playbook.arms import Output
@@ -45,8 +46,8 @@ class Way(Frozen):
     pattern: str
     unless: str = NEVER
     value: Any = None
-    format: str = "{1}"
-    written: Literal["as_is", "upper", "number"] = "as_is"
+    format: str = "{0}"
+    written: Literal["as_is", "lower", "upper", "number"] = "as_is"
 
 
 class FormRules(Frozen):
@@ -80,7 +81,6 @@ class StyleRule(Frozen):
     id: str
     guide: str
     words: str
-    points: int = 1
     scope: Scope
     patterns: tuple[str, ...] = Field(min_length=1)
     low: int = 0
@@ -114,7 +114,8 @@ def load_forms(path: Path) -> list[Form]:
             forms.append(Form(id=row["id"], split=row["split"], text=text, expected=json.loads(filled)))
         except (ValueError, TypeError, KeyError) as error:
             shape = '{"id", "split", "messages": [user, assistant]}, the reply being one JSON object'
-            raise ValueError(f"{path.name} line {number} is damaged ({error!r:.120}); write {shape}.") from error
+            fault = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ValueError(f"{path.name} line {number} is damaged ({fault:.120}); write {shape}.") from error
     return forms
 
 
@@ -138,31 +139,39 @@ def pattern_rules(rules: FormRules) -> Filler:
 
 def _read(way: Way, rules: FormRules, text: str) -> Any:
     named = partial(re.sub, r"<([a-z]+)>", lambda found: rules.names[found[1]])
-    found = re.search(named(way.pattern), text, re.I | re.M)
-    if not found or re.search(named(way.unless), text, re.I | re.M):
-        return None
-    if way.value is not None:
-        return way.value
-    groups = [rules.words.get(part.lower(), part) for part in (found[0], *found.groups(""))]
-    value = way.format.format(*groups).strip()
-    return {"as_is": str, "upper": str.upper, "number": int}[way.written](value)
+    try:
+        found = re.search(named(way.pattern), text, re.I | re.M)
+        if not found or re.search(named(way.unless), text, re.I | re.M):
+            return None
+        groups = [rules.words.get(part.lower(), part) for part in (found[0], *found.groups(""))]
+        value = way.format.format(*groups).strip()
+        as_written = {"as_is": str, "lower": str.lower, "upper": str.upper, "number": int}[way.written]
+        return as_written(value) if way.value is None else way.value
+    except (re.error, KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"pattern '{way.pattern}' fails ({error!r:.80}); correct it in the form's rules.") from error
 
 
 def schema_constrained(chat: Any, schema: Schema, instructions: str) -> Filler:
     """A filler that asks a LangChain chat model, held to the schema by the provider's structured output.
 
-    What comes back and does not parse is kept as it is, and counts as wrong. Raises ValueError without a chat model.
+    A reply that is cut off or does not parse is kept as it is, and counts as wrong; an error of the connection is raised.
+    Raises ValueError without a chat model.
     """
     if chat is None:
         raise ValueError("schema_constrained is n/a without a chat model; choose a profile with one in settings.yaml.")
     # providers take the title for a name, so it holds no space
-    held = chat.with_structured_output({**schema, "title": "form"}, include_raw=True)
+    held = chat.with_structured_output({**schema, "title": "form"})
 
     def fill(text: str) -> tuple[str, int]:
-        reply = held.invoke([("system", instructions), ("human", text)])
-        used = reply["raw"].usage_metadata or {}
-        parsed = reply["parsed"]
-        return str(reply["raw"].text) if parsed is None else json.dumps(parsed), used.get("total_tokens", 0)
+        used = UsageMetadataCallbackHandler()
+        try:
+            form = held.invoke([("system", instructions), ("human", text)], {"callbacks": [used]})
+            output = json.dumps(form)
+        except Exception as error:  # each provider has errors of its own; those about a request say which one
+            if isinstance(error, OSError) or hasattr(error, "request") or hasattr(error, "status_code"):
+                raise
+            output = getattr(error, "llm_output", None) or f"(no form: {error})"
+        return output, sum(one["total_tokens"] for one in used.usage_metadata.values())
 
     return fill
 

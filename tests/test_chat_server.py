@@ -17,6 +17,7 @@ import pytest
 from fakes_embedding import make_answerer, passage
 
 from playbook.models import chat_model
+from playbook.structured import Form, fill_forms, form_violations, schema_constrained
 
 pytest.importorskip("fastapi")
 pytest.importorskip("langchain_openai")
@@ -85,3 +86,21 @@ def test_a_real_server_is_asked_and_its_nonsense_is_not_shown(
         "the chat model gave no statement that a passage supports",
         "the chat model found no answer in the passages",
     )
+
+
+def test_a_real_server_is_held_to_a_schema_and_its_nonsense_counts_as_wrong(
+    server: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server[0])
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    schema = {
+        "title": "Deposit form",
+        "type": "object",
+        "required": ["usd"],
+        "properties": {"usd": {"type": "integer"}},
+    }
+    fill = schema_constrained(chat_model(f"openai:{server[1]}"), schema, "Fill the form.")
+    (row,) = fill_forms(
+        "schema_constrained", [Form(id="f1", split="tune", text=TEXT, expected={"usd": 150})], schema, fill
+    )
+    assert row.output and not row.correct and form_violations(row.output, schema)
