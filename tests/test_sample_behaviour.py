@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import sample_rules as rules
-import yaml
+
+from playbook.checked import load
+from playbook.structured import StyleGuide, form_violations, style_violations
 
 DATA = Path(__file__).parents[1] / "data"
 CLIENT, SOURCES, RAW = DATA / "sample_client", DATA / "sources", DATA / "raw_exports"
@@ -53,27 +53,23 @@ def test_no_held_out_message_stands_among_the_training_pairs(name: str) -> None:
 
 @pytest.mark.parametrize("pair", lines("order_forms.jsonl"), ids=lambda p: p["id"])
 def test_order_forms_fit_the_schema(pair: dict[str, Any]) -> None:
-    form = json.loads(pair["messages"][1]["content"])
-    validator = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
-    problems = [f"{list(e.path)}: {e.message}" for e in validator.iter_errors(form)]
+    problems = form_violations(pair["messages"][1]["content"], SCHEMA)
     assert not problems, f"order_forms.jsonl {pair['id']}: {problems[0]}"
 
 
 def test_the_schema_refuses_what_the_old_system_would_refuse() -> None:
     form = json.loads(lines("order_forms.jsonl")[0]["messages"][1]["content"])
     for wrong in (form | {"colour": "red"}, {k: v for k, v in list(form.items())[1:]}):
-        assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(wrong)
+        assert form_violations(json.dumps(wrong), SCHEMA)
 
 
-def test_house_voice_replies_keep_the_rules_that_need_no_context() -> None:
-    rules = yaml.safe_load((CLIENT / "style_rules.yaml").read_text(encoding="utf-8"))["rules"]
-    assert len({r["id"] for r in rules}) == len(rules) >= 15, "style_rules.yaml: ids"
-    longest = next(r for r in rules if r["kind"] == "max_words_per_sentence")["limit"]
-    for pair in lines("house_voice.jsonl"):
-        reply = pair["messages"][1]["content"]
-        assert "unfortunately" not in reply.lower(), f"house_voice.jsonl {pair['id']}: 'unfortunately'"
-        for sentence in re.split(r"(?<=[.!?])\s+|\n+", reply):
-            assert len(sentence.split()) <= longest + 2, f"house_voice.jsonl {pair['id']}: long sentence: {sentence}"
+def test_house_voice_replies_keep_the_style_rules() -> None:
+    guide = load(StyleGuide, CLIENT / "style_rules.yaml")
+    assert len(guide.rules) >= 15, "style_rules.yaml: at least 15 rules wanted"
+    replies = {pair["id"]: pair["messages"][1]["content"] for pair in lines("house_voice.jsonl")}
+    broken = {name: found for name, reply in replies.items() if (found := style_violations(reply, guide))}
+    # this reply says it is sorry in Spanish first, in the English copy later; rule 21 knows English words only
+    assert broken == {"hv226": ["HV21"]}, f"house_voice.jsonl: {broken}"
 
 
 def test_stale_facts_stand_once_in_their_source() -> None:
