@@ -39,6 +39,7 @@ LAYERS = {
     "readers": ("checked", "bs4 charset_normalizer docling docx markdown_it openpyxl pptx pypdfium2"),
     "documents": ("checked readers", "langchain_core pydantic tqdm"),
     "models": ("checked", "langchain pydantic"),
+    "structured": ("checked", ""),
     # the frozen plan: pure but for its own table; of `items` it takes the shapes, not the readers
     "plan": ("checked evaluation items", ""),
     # from documents to answers
@@ -57,7 +58,7 @@ LAYERS = {
     "lora": ("embedding items models", "numpy peft torch transformers"),
     # what notebooks hand to each other, and the decision made of it
     "results": ("arms attribution checked evaluation gates plan refusal training_data", "pydantic"),
-    "study": ("engagement items plan results", ""),
+    "study": ("engagement items models plan results structured", ""),
     "room": ("checked embedding engagement items models results", "pydantic"),
     "decision": ("checked diagnosis economics evaluation results", ""),
     # the outside: pictures, forms, the report, the walk, the command line
