@@ -77,7 +77,7 @@ def make_plan(
         seed=seed,
         questions=_own_split(questions, PARTS[1:]) or split_questions(questions, share["questions"]["tune"], seed),
         examples=_own_split(usable, PARTS) or split_examples(usable, share["examples"], seed),
-        forms=_own_split(forms, PARTS),
+        forms=_own_split(forms, PARTS) or dict.fromkeys(PARTS, ()),
         labels_left_out=left_out,
         inputs=inputs,
         **{name: table[name] for name in Plan.model_fields.keys() & table.keys()},

@@ -116,7 +116,7 @@ FORMS = [Form(id=f"f{n}", split=split) for n, split in enumerate(["test", "train
 def test_forms_keep_the_split_they_carry() -> None:
     frozen = make_plan([], [], 0, {}, forms=FORMS)
     assert frozen.forms == {"train": ("f1",), "tune": ("f2",), "test": ("f0", "f3")}
-    assert make_plan(QUESTIONS, EXAMPLES, 0, {}).forms == {}
+    assert make_plan(QUESTIONS, EXAMPLES, 0, {}).forms == {"train": (), "tune": (), "test": ()}
     assert frozen.digest != make_plan([], [], 0, {}, forms=FORMS[:3]).digest
 
 
@@ -291,11 +291,14 @@ def test_where_half_the_items_are_lost_no_gain_can_be_proved() -> None:
 def test_the_questions_to_collect_next_fill_documents_types_and_the_unanswerable_share() -> None:
     asked = [question(n, "rent.md").model_copy(update={"type": "price"}) for n in range(40)]
     asked += [question(n, "hours.md").model_copy(update={"type": "table"}) for n in range(50, 55)]
-    rows = collect_next([*asked, question(90, "")], ["rent.md", "hours.md", "sale.md"])
-    assert [(row["about"], row["have"]) for row in rows] == [("unanswerable", 1), ("table", 5), ("sale.md", 0)]
-    assert rows[0]["why"].startswith("only 1 of 46 questions")
-    assert "within 65 points" in rows[1]["why"]  # Wilson 95 % of 2 of 5: 11.8 to 76.9
-    assert rows[2]["why"] == "no question asks for anything in this document"
+    asked += [question(n, "hours.md").model_copy(update={"type": "two files"}) for n in range(60, 63)]
+    silent = question(90, "").model_copy(update={"type": "silent"})
+    rows = collect_next([*asked, silent], ["rent.md", "hours.md", "sale.md"])
+    gaps = [("unanswerable", 1), ("two files", 3), ("table", 5), ("sale.md", 0)]
+    assert [(row["about"], row["have"]) for row in rows] == gaps
+    assert rows[0]["why"].startswith("only 1 of 49 questions")
+    assert "within 65 points" in rows[2]["why"]  # Wilson 95 % of 2 of 5: 11.8 to 76.9
+    assert rows[3]["why"] == "no question asks for anything in this document"
 
 
 def test_nothing_is_left_to_collect_for_an_even_set() -> None:
