@@ -5,14 +5,19 @@ Pure functions on strings and numbers; scipy does the distributions. Knows nothi
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import stats
 
 from playbook.checked import Frozen
+
+Interval = tuple[float, float, float]  # a figure with the lower and upper bound of its 95 % interval
+Scores = Sequence[float]  # one an item; truth values count as 0 and 1
+Names = Sequence[str] | None  # what an item belongs to, for instance its document; None: only to itself
 
 
 class Proportion(Frozen):
@@ -65,12 +70,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return given.tolist()
 
 
-def compare(hits: dict[str, Sequence[bool]], pairs: Sequence[tuple[str, str]], alpha: float = 0.05) -> list[PairedTest]:
+def compare(
+    hits: dict[str, Sequence[bool]], pairs: Sequence[tuple[str, str]], alpha: float = 0.05, least: float = 1
+) -> list[PairedTest]:
     """Exact paired tests of the planned `pairs` of arms on the same items, Holm-corrected over all of them.
 
-    `hits` maps an arm to one truth value per item. Raises ValueError for an unknown arm or unequal lengths.
+    `hits` maps an arm to one truth value per item. With fewer than `least` items, or when both arms were right (or wrong)
+    on all of them, the verdict says that and stops there. Raises ValueError for an unknown arm or unequal lengths.
     """
-    rows = []
+    found = []
     for first, second in pairs:
         if first not in hits or second not in hits:
             raise ValueError(f"the plan compares '{first}' with '{second}', but measured were: {', '.join(hits)}.")
@@ -78,14 +86,23 @@ def compare(hits: dict[str, Sequence[bool]], pairs: Sequence[tuple[str, str]], a
         if len(a) != len(b):
             raise ValueError(f"'{first}' has {len(a)} items and '{second}' {len(b)}: arms must answer the same items.")
         wins, losses = int((a & ~b).sum()), int((b & ~a).sum())
-        counts = {"wins": wins, "losses": losses, "ties": len(a) - wins - losses, "p_value": mcnemar(wins, losses)}
-        rows.append({"first": first, "second": second, **counts})
+        counts = {"wins": wins, "losses": losses, "ties": len(a) - wins - losses}
+        chance = dict.fromkeys(("p_value", "p_adjusted"), mcnemar(wins, losses))
+        found.append(PairedTest(first=first, second=second, verdict=_no_contest(a, b, least), **counts, **chance))
     tests = []
-    for row, p in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
-        better = row["first"] if row["wins"] > row["losses"] else row["second"]
+    for test, p in zip(found, holm([t.p_value for t in found]), strict=True):
+        better = test.first if test.wins > test.losses else test.second
         verdict = f"{better} is better" if p < alpha else "no difference can be proved"
-        tests.append(PairedTest(p_adjusted=p, verdict=verdict, **row))
+        tests.append(test.model_copy(update={"p_adjusted": p, "verdict": test.verdict or verdict}))
     return tests
+
+
+def _no_contest(a: np.ndarray, b: np.ndarray, least: float) -> str:
+    """Why two arms cannot be compared at all; empty when they can."""
+    if len(a) < max(least, 1):
+        return f"no verdict: {len(a)} items are too few, at least {least:.0f} are needed"
+    same = "right" if (a & b).all() else "" if (a | b).any() else "wrong"
+    return f"both were {same} on all {len(a)} items: nothing can be compared" if same else ""
 
 
 def smallest_provable_gain(n: int, losses: int, alpha: float = 0.05) -> int | None:
@@ -101,13 +118,48 @@ def smallest_provable_gain(n: int, losses: int, alpha: float = 0.05) -> int | No
     return None
 
 
-def paired_bootstrap(a: Sequence[float], b: Sequence[float], seed: int = 0, rounds: int = 2000) -> tuple[float, ...]:
-    """Mean difference of two arms' item scores with its 95 % percentile interval, items resampled in pairs."""
-    difference = np.asarray(a, float) - np.asarray(b, float)
-    if len(difference) == 0:
-        raise ValueError("no items to compare.")
-    means = np.random.default_rng(seed).choice(difference, (rounds, len(difference))).mean(axis=1)
-    return float(difference.mean()), float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))
+def expected_losses(on_tune: PairedTest, items: int) -> int:
+    """How many of `items` test items the better arm should lose, by its share of losses on tune, rounded up."""
+    seen = on_tune.wins + on_tune.losses + on_tune.ties
+    return math.ceil(items * min(on_tune.wins, on_tune.losses) / max(seen, 1))
+
+
+def paired_bootstrap(a: Scores, b: Scores, seed: int = 0, clusters: Names = None) -> Interval:
+    """Mean difference of two arms' item scores (a minus b) with its 95 % percentile interval.
+
+    Items are drawn in pairs, by whole `clusters` where given (one name an item, for instance its document): items of one
+    document rise and fall together (Miller 2024). Raises ValueError for fewer than two items or clusters.
+    """
+    return _bootstrap(lambda mean: mean[0] - mean[1], (a, b), clusters, seed)
+
+
+def gain_share(floor: Scores, cheap: Scores, best: Scores, seed: int = 0, clusters: Names = None) -> Interval | None:
+    """The prompt ceiling: share (0 to 1) of the best arm's gain over the floor that the cheap arm reached, with interval.
+
+    One truth value an item and arm, drawn as in `paired_bootstrap`; None when the best arm gains nothing. In a drawn
+    sample without a gain the share is 1 if the cheap arm gained, else 0: what cannot be told widens the interval.
+    """
+
+    def share(mean: np.ndarray) -> np.ndarray:
+        return np.clip((mean[1] - mean[0]) / np.maximum(mean[2] - mean[0], 1e-12), 0, 1)
+
+    return _bootstrap(share, (floor, cheap, best), clusters, seed) if np.mean(best) > np.mean(floor) else None
+
+
+def _bootstrap(
+    figure: Callable[[np.ndarray], np.ndarray], arms: Sequence[Scores], clusters: Names, seed: int
+) -> Interval:
+    """A figure of the arms' mean scores, shape (arms, samples), with its bounds over 2,000 draws of whole clusters."""
+    scores = np.array([*arms, np.ones(len(arms[0]))], float)  # the last row counts the items
+    names, member = np.unique(np.arange(len(arms[0])) if clusters is None else clusters, return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(f"{len(names)} items or documents: an interval needs at least two.")
+    sums = np.array([np.bincount(member, row) for row in scores])
+    times = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), 2000)
+    totals = np.column_stack([scores.sum(axis=1), sums @ times.T])
+    found = figure(totals[:-1] / totals[-1])
+    low, high = np.percentile(found[1:], (2.5, 97.5))
+    return float(found[0]), float(low), float(high)
 
 
 def normalise(text: str) -> str:
@@ -145,6 +197,50 @@ def macro_f1(expected: Sequence[str], predicted: Sequence[str]) -> float:
     hits = Counter(e for e, p in zip(expected, predicted, strict=True) if e == p)
     total = Counter(expected) + Counter(predicted)
     return float(np.mean([2 * hits[label] / total[label] for label in set(expected)]))
+
+
+def shares_by(groups: Sequence[str], right: Sequence[bool]) -> dict[str, Proportion]:
+    """Share right within each group, by name: by expected label this is the recall per class; by type or document too."""
+    count, hits = Counter(groups), Counter(g for g, ok in zip(groups, right, strict=True) if ok)
+    return {group: proportion(hits[group], n) for group, n in sorted(count.items())}
+
+
+def token_f1(given: str, expected: str) -> float:
+    """F1 of the words two answers share, 0 to 1, without case, punctuation and articles (Rajpurkar et al. 2016, SQuAD)."""
+    bare = (re.sub(r"[^\w\s]", "", normalise(text)) for text in (given, expected))
+    a, b = (Counter(re.sub(r"\b(a|an|the)\b", " ", text).split()) for text in bare)
+    return 2 * (a & b).total() / (a.total() + b.total()) if a or b else 1.0
+
+
+def out_of_scope(inside: Scores, outside: Scores, false_alarms: float = 0.05) -> tuple[float, Proportion]:
+    """How well a score tells items in scope (high) from those outside (low): AUROC, and the share outside found.
+
+    AUROC is the Mann-Whitney U over all pairs (Hanley and McNeil 1982), 0.5 by chance. The share counts items outside
+    that score below all but `false_alarms` of those inside. Raises ValueError without items of a kind or for a NaN.
+    """
+    if not len(inside) or not len(outside):
+        raise ValueError(f"{len(inside)} items in scope and {len(outside)} outside: some of each are needed.")
+    u = stats.mannwhitneyu(inside, outside, nan_policy="raise").statistic
+    limit = sorted(inside)[int(false_alarms * len(inside))]
+    return float(u / len(inside) / len(outside)), proportion(sum(s < limit for s in outside), len(outside))
+
+
+def consistency(groups: Sequence[Sequence[str]]) -> Proportion:
+    """Share of groups of paraphrases that all got the same output, but for case and blanks; single ones say nothing."""
+    several = [{normalise(output) for output in group} for group in groups if len(group) > 1]
+    return proportion(sum(len(outputs) == 1 for outputs in several), len(several))
+
+
+def copies(
+    left: dict[str, str], right: dict[str, str], nearness: np.ndarray | float = 0.0, least: float = 1.0
+) -> list[tuple[str, str]]:
+    """Pairs of ids (left, right) with the same text but for case and blanks, or with cosine of at least `least`.
+
+    Both map an id to its text; `nearness` holds their cosines, shape (left, right). What leaks from tune into test.
+    """
+    a, b = (np.array([normalise(text) for text in texts.values()], object) for texts in (left, right))
+    found = np.argwhere((a[:, None] == b) | (np.asarray(nearness) >= least))
+    return [(list(left)[i], list(right)[j]) for i, j in found]
 
 
 def confusions(expected: Sequence[str], predicted: Sequence[str], most: int = 5) -> list[tuple[str, str, int]]:

@@ -9,30 +9,38 @@ import hashlib
 import json
 import math
 import random
-from collections import defaultdict
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from playbook.checked import TABLES, Frozen, read_yaml
-from playbook.evaluation import smallest_provable_gain
+from playbook.evaluation import proportion, smallest_provable_gain
 from playbook.items import Example, Question
 
+_TABLE = read_yaml(TABLES / "plan.yaml")
+PARTS = ("train", "tune", "test")
 RULES = ("seed", "thresholds", "retrieval_weights")  # what no change of the items explains
+Questions, Examples, Forms = Sequence[Question], Sequence[Example], Sequence[Any]
+Split = dict[str, tuple[str, ...]]
 
 
 class Plan(Frozen):
     """Everything fixed before the first score. `digest` is the SHA-256 of all the rest but the reason."""
 
     seed: int
-    questions: dict[str, tuple[str, ...]]
-    examples: dict[str, tuple[str, ...]]
+    questions: Split
+    examples: Split
+    forms: Split = {}
     labels_left_out: dict[str, int]
     knowledge_arms: tuple[str, ...]
     behaviour_arms: tuple[str, ...]
     adapter_arms: tuple[str, ...]
+    form_arms: tuple[str, ...] = ()
     knowledge_comparisons: tuple[tuple[str, str], ...]
     behaviour_comparisons: tuple[tuple[str, str], ...]
     adapter_comparisons: tuple[tuple[str, str], ...]
+    form_comparisons: tuple[tuple[str, str], ...] = ()
     thresholds: dict[str, float]
     retrieval_weights: tuple[float, ...]
     inputs: dict[str, str]
@@ -45,37 +53,38 @@ class Plan(Frozen):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def make_plan(questions: Sequence[Question], examples: Sequence[Example], seed: int, inputs: dict[str, str]) -> Plan:
+def make_plan(
+    questions: Questions, examples: Examples, seed: int, inputs: dict[str, str], chat: bool = False, forms: Forms = ()
+) -> Plan:
     """Split the items and write the plan down.
 
     Questions are split by source file, so that no document serves both tuning and testing; examples by code, so that
     each code is in train and test, and from four examples on in tune as well. Where the items carry a split of their
-    own, that one stands; raises ValueError when only some do. The same items and seed give the same plan; without items
-    of a kind its arms are left out.
+    own, that one stands; raises ValueError when only some do. Forms (`id`, `split`) always carry one. The same items and
+    seed give the same plan; arms without items are left out, and without a `chat` model those that need one.
     """
-    table = dict(read_yaml(TABLES / "plan.yaml"))
-    by_label = {label: [e.id for e in examples if e.label == label] for label in sorted({e.label for e in examples})}
-    least = table["thresholds"]["least_examples_per_code"]
-    left_out = {label: len(ids) for label, ids in by_label.items() if len(ids) < least}
-    unused = [] if questions else ["knowledge"]
-    unused += [] if len(left_out) < len(by_label) else ["behaviour", "adapter"]
-    table |= {f"{kind}_{what}": [] for kind in unused for what in ("arms", "comparisons")}
-    share = table["split"]
-    kept = {label: ids for label, ids in by_label.items() if label not in left_out}
-    known = {i for ids in kept.values() for i in ids}
-    split = _own_split(examples, ("train", "tune", "test")) or split_examples(kept, share["examples"], seed)
-    asked = _own_split(questions, ("tune", "test")) or split_questions(questions, share["questions"]["tune"], seed)
+    table, count = dict(_TABLE), Counter(e.label for e in examples)
+    least, share = table["thresholds"]["least_examples_per_code"], table["split"]
+    left_out = {label: n for label, n in sorted(count.items()) if n < least}
+    usable = [e for e in examples if e.label not in left_out]
+    absent = set() if chat else set(table["needs_chat"])
+    items = {"knowledge": questions, "behaviour": usable, "adapter": usable, "form": forms}
+    for kind, some in items.items():  # a comparison names arms of its own kind or of one before it
+        absent |= set() if some else set(table[f"{kind}_arms"])
+        table[f"{kind}_arms"] = [arm for arm in table[f"{kind}_arms"] if arm not in absent]
+        table[f"{kind}_comparisons"] = [pair for pair in table[f"{kind}_comparisons"] if absent.isdisjoint(pair)]
     return Plan(
         seed=seed,
-        questions=asked,
-        examples={part: tuple(i for i in ids if i in known) for part, ids in split.items()},
+        questions=_own_split(questions, PARTS[1:]) or split_questions(questions, share["questions"]["tune"], seed),
+        examples=_own_split(usable, PARTS) or split_examples(usable, share["examples"], seed),
+        forms=_own_split(forms, PARTS) or dict.fromkeys(PARTS, ()),
         labels_left_out=left_out,
         inputs=inputs,
         **{name: table[name] for name in Plan.model_fields.keys() & table.keys()},
     )
 
 
-def _own_split(items: Sequence[Question] | Sequence[Example], parts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def _own_split(items: Questions | Examples | Forms, parts: Sequence[str]) -> Split:
     """The ids by the split that the items carry; empty when none does."""
     without = [i.id for i in items if not i.split]
     if without and len(without) < len(items):
@@ -84,29 +93,27 @@ def _own_split(items: Sequence[Question] | Sequence[Example], parts: Sequence[st
     return {} if without else {part: tuple(i.id for i in items if i.split == part) for part in parts if items}
 
 
-def split_questions(questions: Sequence[Question], tune: float, seed: int) -> dict[str, tuple[str, ...]]:
+def split_questions(questions: Questions, tune: float, seed: int) -> Split:
     """Ids in `tune` and `test`; whole source files go to one side, until tune holds its share.
 
     A question without a source (most unanswerable ones) goes by itself, so that both sides can hold some.
     """
-    groups: dict[str, list[str]] = defaultdict(list)
-    for question in questions:
-        groups[question.source or question.id].append(question.id)
-    order = sorted(groups)
+    size = Counter(q.source or q.id for q in questions)
+    order = sorted(size)
     random.Random(seed).shuffle(order)
-    tuned: set[str] = set()
+    tuned: list[str] = []
     for source in order:
-        if len(tuned) + len(groups[source]) / 2 <= tune * len(questions):
-            tuned |= set(groups[source])
+        if sum(size[s] for s in tuned) + size[source] / 2 <= tune * len(questions):
+            tuned.append(source)
     sides = {"tune": True, "test": False}
-    return {side: tuple(q.id for q in questions if (q.id in tuned) == is_tune) for side, is_tune in sides.items()}
+    return {s: tuple(q.id for q in questions if ((q.source or q.id) in tuned) == side) for s, side in sides.items()}
 
 
-def split_examples(by_label: dict[str, list[str]], share: dict[str, float], seed: int) -> dict[str, tuple[str, ...]]:
+def split_examples(examples: Examples, share: dict[str, float], seed: int) -> Split:
     """Ids in `train`, `tune` and `test`, each code cut in the same proportions, at least one to train and test."""
-    parts: dict[str, list[str]] = {"train": [], "tune": [], "test": []}
-    for label in sorted(by_label):
-        ids = sorted(by_label[label])
+    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    for label in sorted({e.label for e in examples}):
+        ids = sorted(e.id for e in examples if e.label == label)
         random.Random(f"{seed}/{label}").shuffle(ids)
         test = max(1, math.floor(share["test"] * len(ids) + 0.5))
         tune = min(math.floor(share["tune"] * len(ids) + 0.5), len(ids) - test - 1)
@@ -116,14 +123,63 @@ def split_examples(by_label: dict[str, list[str]], share: dict[str, float], seed
     return {name: tuple(sorted(ids)) for name, ids in parts.items()}
 
 
-def provable(items: int, losses: Sequence[int] = (0, 2, 4, 8)) -> list[dict[str, Any]]:
-    """For several assumed numbers of losses: the smallest gain on `items` items that could be proved, in points."""
-    rows = []
-    for count in losses:
-        gain = smallest_provable_gain(items, count) if count < items else None
-        points = f"+{100 * gain / items:.0f} points" if gain else "none"
-        rows.append({"assumed losses": count, "smallest provable gain": points})
-    return rows
+class Provable(Frozen):
+    """What a paired test on `items` items can prove, assuming `losses`: `points` or more; `more` items refine it enough.
+
+    `points` None: nothing; `more` None: no number of items the table thinks of is enough.
+    """
+
+    items: int
+    losses: int
+    points: int | None
+    more: int | None
+    sentence: str
+
+
+def provable(what: str, items: int, losses: int, thresholds: dict[str, float], comparisons: int = 1) -> Provable:
+    """The smallest gain that can be proved, and how many more items prove one worth having (`worth_points`).
+
+    `what` names the items that count, for instance "answerable questions"; the better arm loses `losses` of them, and
+    the same share of more. `comparisons`: how many are planned, for the first step of Holm's correction. Below
+    `least_questions` items nothing is claimed.
+    """
+    words, least, worth = _TABLE["provable"], int(thresholds["least_questions"]), thresholds["worth_points"]
+
+    def points(n: int) -> int | None:
+        gain = smallest_provable_gain(n, math.ceil(losses * n / items), thresholds["alpha"] / max(comparisons, 1))
+        return math.ceil(100 * gain / n) if gain else None
+
+    now, more, said = None, least - items, words["too_few"]
+    if items >= least:
+        steps = range(0, words["most"] + 1, words["step"])
+        at = bisect_left(steps, True, key=lambda extra: (points(items + extra) or math.inf) <= worth)
+        now, more = points(items), steps[at] if at < len(steps) else None
+        said = words["gain" if now else "nothing"] + words["never" if more is None else "more" if more else "enough"]
+    known = {"items": items, "losses": losses, "points": now, "more": more}
+    said = said.format(what=what, worth=worth, least=least, most=words["most"], **known)
+    return Provable(sentence=said, **known)
+
+
+def collect_next(questions: Questions, documents: Sequence[str]) -> list[dict[str, Any]]:
+    """Which questions to write next and why, most urgent first; an empty list for an even set.
+
+    Unanswerable ones below their share; answerable types whose share right could not be told within the widest allowed
+    95 % interval (Wilson, at one half right); documents without a question.
+    """
+    rule, types = _TABLE["collect_next"], Counter(q.type for q in questions if q.answerable and q.type)
+    silent = sum(not q.answerable for q in questions)
+    width = {kind: 100 * (proportion(n // 2, n).high - proportion(n // 2, n).low) for kind, n in types.items()}
+    gaps = [("unanswerable", "unanswerable", silent)] if silent < rule["unanswerable_share"] * len(questions) else []
+    gaps += [("type", kind, n) for kind, n in reversed(types.most_common()) if width[kind] > rule["widest_points"]]
+    gaps += [("document", name, 0) for name in sorted(set(documents) - {q.source for q in questions})]
+    says = {name: {"have": n, "all": len(questions), "width": width.get(name, 0)} for _, name, n in gaps}
+    return [{"about": name, "have": n, "why": rule[why].format(**says[name])} for why, name, n in gaps]
+
+
+def unseen_labels(train: Examples, test: Examples) -> dict[str, int]:
+    """Labels of test texts that no training text carries, with how many carry each: no arm can learn them."""
+    known = {e.label for e in train}
+    return dict(Counter(e.label for e in test if e.label not in known))
 
 
 def check_change(old: Plan | None, new: Plan, reason: str) -> Plan:

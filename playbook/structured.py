@@ -32,7 +32,7 @@ class Form(Frozen):
     """One message and the form an expert filled from it."""
 
     id: str
-    split: str
+    split: Literal["train", "tune", "test"]
     text: str = Field(min_length=1)
     expected: dict[str, Any]
 
@@ -111,7 +111,8 @@ def load_forms(path: Path) -> list[Form]:
         try:
             row = json.loads(line)
             text, filled = (message["content"] for message in row["messages"])
-            forms.append(Form(id=row["id"], split=row["split"], text=text, expected=json.loads(filled)))
+            split = row["split"].replace("held_out", "test")
+            forms.append(Form(id=row["id"], split=split, text=text, expected=json.loads(filled)))
         except (ValueError, TypeError, KeyError) as error:
             shape = '{"id", "split", "messages": [user, assistant]}, the reply being one JSON object'
             fault = " ".join(f"{type(error).__name__}: {error}".split())

@@ -9,11 +9,17 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from playbook.engagement import Engagement, EngagementError, MissingArtifact, fingerprint, write_atomic
 from playbook.items import Code, Example, Question, load_codebook, load_examples, load_questions
+from playbook.models import load_profile
 from playbook.plan import Plan, check_change, make_plan
 from playbook.results import PlanResult
+from playbook.structured import Form, load_forms
+
+FORMS = "order_forms.jsonl"  # structured output, in a client's inputs; a client without any has no file
 
 
 @dataclass(frozen=True)
@@ -24,28 +30,40 @@ class Study:
     digest: str
     questions: dict[str, list[Question]]
     examples: dict[str, list[Example]]
+    forms: dict[str, list[Form]]
     codes: list[Code]
 
 
+def _files(client: Engagement) -> list[Path]:
+    return [client.questions, client.examples, client.codebook, client.inputs / FORMS]
+
+
 def _inputs(client: Engagement) -> dict[str, str]:
-    return {p.name: fingerprint(p) for p in (client.questions, client.examples, client.codebook)}
+    return {path.name: fingerprint(path) for path in _files(client)}
+
+
+def _items(client: Engagement) -> dict[str, Sequence[Any]]:
+    questions, examples = load_questions(client.questions), load_examples(client.examples)
+    return {"questions": questions, "examples": examples, "forms": load_forms(client.inputs / FORMS)}
 
 
 def freeze(client: Engagement, reason: str = "") -> Study:
     """Make or confirm the plan, store it, and return the items in their splits; nothing is scored before this.
 
-    Raises ValueError when the plan would change without changed items and without a reason.
+    Arms that need a chat model are planned when the client's profile names one. Raises ValueError when the plan would
+    change without changed items and without a reason.
     """
-    questions, examples = load_questions(client.questions), load_examples(client.examples)
+    items, chat = _items(client), bool(load_profile(client.settings.profile).chat_model)
     try:
         old = client.load("03_plan", PlanResult).plan
     except MissingArtifact:
         old = None
-    plan = check_change(old, make_plan(questions, examples, client.settings.seed, _inputs(client)), reason)
-    headline = f"Plan {plan.digest[:12]} frozen: questions {_sizes(plan.questions)}, examples {_sizes(plan.examples)}."
+    plan = check_change(old, make_plan(**items, seed=client.settings.seed, inputs=_inputs(client), chat=chat), reason)
+    sizes = ", ".join(f"{kind} {_sizes(getattr(plan, kind))}" for kind, some in items.items() if some)
+    headline = f"Plan {plan.digest[:12]} frozen: {sizes or 'no items'}."
     result = PlanResult(headline=headline, plan=plan, digest=plan.digest)
-    client.save("03_plan", result, [client.questions, client.examples, client.codebook])
-    return _study(client, plan, questions, examples)
+    client.save("03_plan", result, _files(client))
+    return _study(client, plan, items)
 
 
 def open_study(client: Engagement) -> Study:
@@ -56,18 +74,16 @@ def open_study(client: Engagement) -> Study:
     if changed:
         fix = "run notebooks/03_prompt_baseline.ipynb again"
         raise EngagementError(f"{', '.join(changed)} changed after the plan was frozen: {fix}.")
-    return _study(client, plan, load_questions(client.questions), load_examples(client.examples))
+    return _study(client, plan, _items(client))
 
 
-def _study(client: Engagement, plan: Plan, questions: Sequence[Question], examples: Sequence[Example]) -> Study:
-    by_question, by_example = {q.id: q for q in questions}, {e.id: e for e in examples}
-    return Study(
-        plan,
-        plan.digest,
-        {split: [by_question[i] for i in ids] for split, ids in plan.questions.items()},
-        {split: [by_example[i] for i in ids] for split, ids in plan.examples.items()},
-        load_codebook(client.codebook, list(examples)) if examples else [],
-    )
+def _study(client: Engagement, plan: Plan, items: dict[str, Sequence[Any]]) -> Study:
+    splits = {}
+    for kind, found in items.items():
+        by_id = {item.id: item for item in found}
+        splits[kind] = {split: [by_id[i] for i in ids] for split, ids in getattr(plan, kind).items()}
+    codes = load_codebook(client.codebook, items["examples"]) if items["examples"] else []
+    return Study(plan=plan, digest=plan.digest, codes=codes, **splits)
 
 
 def _sizes(splits: dict[str, tuple[str, ...]]) -> str:
@@ -83,7 +99,7 @@ def count_look(client: Engagement, study: Study, notebook: str, arms: Sequence[s
     path = client.work / "test_looks.json"
     looks = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     key = _short_hash([study.digest, notebook, sorted(arms)])
-    items = _short_hash([study.plan.questions["test"], study.plan.examples["test"]])
+    items = _short_hash([study.plan.questions["test"], study.plan.examples["test"], *study.plan.forms.get("test", ())])
     if arms and key not in [look["key"] for look in looks]:
         looks.append({"key": key, "notebook": notebook, "plan": study.digest, "items": items, "arms": sorted(arms)})
         write_atomic(path, json.dumps(looks, indent=1))

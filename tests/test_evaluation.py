@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from playbook import evaluation as ev
@@ -91,6 +92,40 @@ def test_a_second_planned_comparison_raises_the_bar() -> None:
     assert tests[0].verdict == "no difference can be proved"
 
 
+def test_a_published_head_to_head_of_154_items_proves_nothing() -> None:
+    """62 of 113 decided pairs won (54.9 %) and 41 ties: beyond-the-cutoff prints p = 0.35 with it."""
+    tuned = [True] * 62 + [False] * 51 + [True] * 41
+    instructed = [False] * 62 + [True] * 51 + [True] * 41
+    (test,) = ev.compare({"tuned": tuned, "instructed": instructed}, [("tuned", "instructed")])
+    assert (test.wins, test.losses, test.ties) == (62, 51, 41)
+    assert test.p_value == pytest.approx(0.347, abs=0.0005)
+    assert test.verdict == "no difference can be proved"
+
+
+@pytest.mark.parametrize(("right", "word"), [(True, "right"), (False, "wrong")])
+def test_arms_that_are_all_right_or_all_wrong_cannot_be_compared(right: bool, word: str) -> None:
+    (test,) = ev.compare({"a": [right] * 30, "b": [right] * 30}, [("a", "b")])
+    assert test.verdict == f"both were {word} on all 30 items: nothing can be compared"
+    (mixed,) = ev.compare({"a": [True, False], "b": [True, False]}, [("a", "b")])
+    assert mixed.verdict == "no difference can be proved"
+
+
+def test_one_arm_all_right_and_the_other_all_wrong_is_a_difference() -> None:
+    (test,) = ev.compare({"a": [True] * 30, "b": [False] * 30}, [("a", "b")])
+    assert test.verdict == "a is better"
+
+
+def test_too_few_items_get_no_verdict_however_clear_they_look() -> None:
+    hits = {"a": [True] * 19, "b": [False] * 19}
+    (test,) = ev.compare(hits, [("a", "b")], least=20)
+    assert test.verdict == "no verdict: 19 items are too few, at least 20 are needed"
+    assert test.p_value < 0.001
+    (enough,) = ev.compare(hits, [("a", "b")], least=19)
+    assert enough.verdict == "a is better"
+    (none,) = ev.compare({"a": [], "b": []}, [("a", "b")])
+    assert none.verdict.startswith("no verdict: 0 items")
+
+
 def test_compare_refuses_an_arm_that_was_not_measured_and_arms_of_other_length() -> None:
     with pytest.raises(ValueError, match="'ghost'.*measured were: a"):
         ev.compare({"a": [True]}, [("a", "ghost")])
@@ -115,6 +150,21 @@ def test_smallest_provable_gain_refuses_no_items() -> None:
         ev.smallest_provable_gain(0, 0)
 
 
+@pytest.mark.parametrize(
+    ("wins", "losses", "ties", "items", "expected"),
+    [(10, 4, 86, 139, 6), (4, 10, 86, 139, 6), (3, 0, 90, 139, 0), (1, 1, 91, 139, 2), (0, 0, 0, 139, 0)],
+)
+def test_expected_losses_are_the_share_on_tune_of_the_test_items_rounded_up(
+    wins: int, losses: int, ties: int, items: int, expected: int
+) -> None:
+    same = {"p_value": 1.0, "p_adjusted": 1.0, "verdict": ""}
+    tuned = ev.PairedTest(first="a", second="b", wins=wins, losses=losses, ties=ties, **same)
+    assert ev.expected_losses(tuned, items) == expected
+
+
+# ----------------------------------------------------------------------------------------------- bootstrap intervals
+
+
 def test_paired_bootstrap_of_a_constant_difference_has_no_width() -> None:
     assert ev.paired_bootstrap([1, 1, 1], [0, 0, 0]) == (1.0, 1.0, 1.0)
 
@@ -125,8 +175,78 @@ def test_paired_bootstrap_is_seeded_and_surrounds_the_mean() -> None:
     assert mean == pytest.approx(2 / 8)
     assert low < mean < high
     assert ev.paired_bootstrap(a, b, seed=3) == (mean, low, high)
-    with pytest.raises(ValueError, match="no items"):
+    assert ev.paired_bootstrap(b, a, seed=3) == pytest.approx((-mean, -high, -low))
+
+
+@pytest.mark.parametrize("clusters", [None, ["one.md"] * 4])
+def test_an_interval_needs_two_items_or_documents(clusters: list[str] | None) -> None:
+    items = [1.0] * len(clusters or "1")
+    with pytest.raises(ValueError, match="1 items or documents: an interval needs at least two"):
+        ev.paired_bootstrap(items, items, clusters=clusters)
+    with pytest.raises(ValueError, match="0 items"):
         ev.paired_bootstrap([], [])
+
+
+def test_the_bootstrap_agrees_with_the_formula_for_independent_items() -> None:
+    """Width of the 95 % interval of a mean: 3.92 standard errors."""
+    difference = np.random.default_rng(5).choice([-1.0, 0.0, 1.0], 400, p=[0.1, 0.6, 0.3])
+    mean, low, high = ev.paired_bootstrap(difference, np.zeros(400))
+    assert mean == pytest.approx(difference.mean())
+    assert high - low == pytest.approx(3.92 * difference.std() / 20, rel=0.08)
+
+
+def test_items_of_one_document_count_as_one_when_they_rise_and_fall_together() -> None:
+    """40 documents with five equal items each: the interval is that of 40 items, sqrt(5) times as wide as that of 200."""
+    by_document = np.random.default_rng(6).choice([0.0, 1.0], 40)
+    items, documents = np.repeat(by_document, 5), [f"{n:02}.md" for n in range(40) for _ in range(5)]
+    none = np.zeros(200)
+    alone, together = ev.paired_bootstrap(items, none), ev.paired_bootstrap(items, none, clusters=documents)
+    forty = ev.paired_bootstrap(by_document, np.zeros(40))
+    assert together == pytest.approx(forty)
+    assert (together[2] - together[1]) / (alone[2] - alone[1]) == pytest.approx(5**0.5, rel=0.1)
+
+
+def test_documents_of_unequal_size_weigh_by_their_items() -> None:
+    mean, low, high = ev.paired_bootstrap([1, 1, 1, 0], [0, 0, 0, 0], clusters=["a", "a", "a", "b"])
+    assert (mean, low, high) == (0.75, 0.0, 1.0)
+
+
+def arms(floor: int, cheap: int, best: int, n: int = 100) -> list[list[bool]]:
+    """Three arms over `n` items with so many right, the better ones right wherever the worse ones are."""
+    return [[i < right for i in range(n)] for right in (floor, cheap, best)]
+
+
+def test_gain_share_is_the_part_of_the_whole_gain_with_an_interval_around_it() -> None:
+    share, low, high = ev.gain_share(*arms(20, 65, 70))
+    assert share == pytest.approx(0.9)
+    assert 0.7 < low < share < high <= 1
+    assert ev.gain_share(*arms(20, 65, 70)) == (share, low, high)
+    small = ev.gain_share(*arms(4, 13, 14, n=20))
+    assert small[0] == pytest.approx(0.9)
+    assert small[2] - small[1] > high - low
+
+
+@pytest.mark.parametrize(("cheap", "share"), [(20, 0.0), (10, 0.0), (70, 1.0), (80, 1.0)])
+def test_gain_share_stays_between_nothing_and_all(cheap: int, share: float) -> None:
+    assert ev.gain_share(*arms(20, cheap, 70))[0] == share
+
+
+@pytest.mark.parametrize("best", [20, 15])
+def test_without_a_gain_there_is_no_share_of_it(best: int) -> None:
+    assert ev.gain_share(*arms(20, 20, best)) is None
+
+
+def test_a_gain_that_may_be_none_leaves_its_share_open() -> None:
+    floor, cheap = [True, False] * 10, [False, True] * 10
+    _, low, high = ev.gain_share(floor, cheap, [True] * 2 + [False, True] * 9)
+    assert (low, high) == (0.0, 1.0)
+
+
+def test_gain_share_counts_documents_where_items_go_together() -> None:
+    documents = [str(i // 10) for i in range(100)]
+    _, low, high = ev.gain_share(*arms(20, 50, 70))
+    _, wide_low, wide_high = ev.gain_share(*arms(20, 50, 70), clusters=documents)
+    assert wide_high - wide_low > high - low
 
 
 # ------------------------------------------------------------------------------------------------------ key strings
@@ -186,6 +306,72 @@ def test_macro_f1_weighs_labels_equally() -> None:
 def test_macro_f1_refuses_no_items() -> None:
     with pytest.raises(ValueError, match="no items"):
         ev.macro_f1([], [])
+
+
+def test_shares_by_label_are_the_recall_of_each_class() -> None:
+    expected, predicted = ["a", "a", "b", "a", "c"], ["a", "b", "b", "a", "a"]
+    recall = ev.shares_by(expected, [e == p for e, p in zip(expected, predicted, strict=True)])
+    assert {label: (found.hits, found.n) for label, found in recall.items()} == {"a": (2, 3), "b": (1, 1), "c": (0, 1)}
+    assert recall["a"].low < 2 / 3 < recall["a"].high
+    with pytest.raises(ValueError, match="shorter"):
+        ev.shares_by(["a", "b"], [True])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "f1"),
+    [
+        ("The rent is $45 a week.", "rent is 45 week", 1.0),  # case, punctuation and articles do not count
+        ("14 days", "within 14 days of delivery", 2 * 2 / (2 + 5)),
+        ("two two", "two", 2 * 1 / 3),  # a word repeated is matched once
+        ("Thursday", "Friday", 0.0),
+        ("Andy", "dy", 0.0),  # an article inside a word stays
+        ("", "14 days", 0.0),
+        ("the", "", 1.0),
+    ],
+)
+def test_token_f1(given: str, expected: str, f1: float) -> None:
+    assert ev.token_f1(given, expected) == pytest.approx(f1)
+    assert ev.token_f1(expected, given) == pytest.approx(f1)
+
+
+def test_out_of_scope_by_hand() -> None:
+    auroc, found = ev.out_of_scope([0.9, 0.8, 0.4], [0.5, 0.3])
+    assert auroc == pytest.approx(5 / 6)  # of six pairs one stands the wrong way round
+    assert (found.hits, found.n) == (1, 2)  # below 0.4: no false alarm among three
+    assert ev.out_of_scope([0.5, 0.5], [0.5])[0] == 0.5
+    assert ev.out_of_scope([0.1], [0.9])[0] == 0.0
+
+
+def test_no_more_false_alarms_than_allowed_and_not_fewer_than_needed() -> None:
+    inside = [n / 100 for n in range(100)]
+    assert ev.out_of_scope(inside, [0.045, 0.05])[1].hits == 1  # five of a hundred lie below 0.05
+    assert ev.out_of_scope(inside, [0.195, 0.2], false_alarms=0.2)[1].hits == 1
+
+
+@pytest.mark.parametrize(("inside", "outside"), [([], [0.1]), ([0.1], []), ([0.1, float("nan")], [0.2])])
+def test_out_of_scope_refuses_no_scores_and_scores_that_are_no_number(
+    inside: list[float], outside: list[float]
+) -> None:
+    with pytest.raises(ValueError, match="some of each are needed|nan"):
+        ev.out_of_scope(inside, outside)
+
+
+def test_consistency_counts_groups_with_one_output_and_leaves_single_ones_out() -> None:
+    groups = [["RENT", "RENT"], ["RENT", "rent ", "RENT"], ["RENT", "SALE"], ["SALE"]]
+    found = ev.consistency(groups)
+    assert (found.hits, found.n) == (2, 3)
+    with pytest.raises(ValueError, match="0 of 0"):
+        ev.consistency([["RENT"]])
+
+
+def test_copies_are_found_by_text_and_with_vectors_by_nearness() -> None:
+    tune = {"q1": "What does a  bed cost?", "q2": "When do you open?"}
+    test = {"q7": "what does a bed cost?", "q8": "Opening hours?", "q9": "Who paints?"}
+    assert ev.copies(tune, test) == [("q1", "q7")]
+    nearness = np.array([[1.0, 0.2, 0.1], [0.1, 0.93, 0.2]])
+    assert ev.copies(tune, test, nearness, least=0.93) == [("q1", "q7"), ("q2", "q8")]
+    assert ev.copies(tune, test, nearness, least=0.96) == [("q1", "q7")]
+    assert ev.copies({}, test) == ev.copies(tune, {}) == []
 
 
 def test_confusions_are_counted_most_frequent_first_and_alphabetical_among_equals() -> None:

@@ -59,7 +59,7 @@ LAYERS = {
     "lora": ("embedding items models", "numpy peft torch transformers"),
     # what notebooks hand to each other, and the decision made of it
     "results": ("arms attribution checked evaluation gates plan refusal training_data", "pydantic"),
-    "study": ("engagement items plan results", ""),
+    "study": ("engagement items models plan results structured", ""),
     "room": ("checked embedding engagement items models results", "pydantic"),
     "decision": ("checked diagnosis economics evaluation results", ""),
     # the outside: pictures, forms, the report, the walk, the command line

@@ -13,6 +13,10 @@ from playbook.engagement import Engagement, EngagementError, MissingArtifact
 from playbook.results import PlanResult
 from playbook.study import count_look, freeze, open_study
 
+FORMS = "".join(
+    json.dumps({"id": f"f{n}", "split": split, "messages": [{"content": "Text"}, {"content": "{}"}]}) + "\n"
+    for n, split in enumerate(["train", "test", "test"])
+)
 MORE = QUESTIONS + "q4,What else?,B,b,rent.md,yes\n"
 
 
@@ -52,11 +56,12 @@ def test_freezing_twice_changes_nothing(client: Engagement) -> None:
     assert open_study(client).plan.reason_for_change == ""
 
 
-@pytest.mark.parametrize("name", ["questions.csv", "examples.csv", "codebook.csv"])
+@pytest.mark.parametrize("name", ["questions.csv", "examples.csv", "codebook.csv", "order_forms.jsonl"])
 def test_a_study_whose_items_changed_cannot_be_opened(client: Engagement, name: str) -> None:
     freeze(client)
     path = client.inputs / name
-    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    path.write_text(before + "\n", encoding="utf-8")
     with pytest.raises(EngagementError, match=f"^{name} changed after the plan was frozen"):
         open_study(client)
 
@@ -89,6 +94,28 @@ def test_a_client_without_examples_or_questions_has_empty_splits(
     assert study.plan.knowledge_arms == study.plan.behaviour_arms == ()
 
 
+def test_forms_are_handed_out_by_their_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = freeze(make_client(tmp_path, monkeypatch, {"order_forms.jsonl": FORMS}))
+    forms = {split: [f.id for f in forms] for split, forms in study.forms.items()}
+    assert forms == {"train": ["f0"], "tune": [], "test": ["f1", "f2"]}
+    assert study.plan.form_arms == ("pattern_rules",)
+
+
+def test_a_profile_with_a_chat_model_plans_its_arms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = freeze(make_client(tmp_path, monkeypatch, profile="laptop"))
+    assert "in_prompt" in study.plan.knowledge_arms
+    assert "constrained" in study.plan.behaviour_arms
+    plain = freeze(make_client(tmp_path / "other", monkeypatch))
+    assert "in_prompt" not in plain.plan.knowledge_arms
+
+
+def test_the_headline_counts_every_kind_of_item_that_is_there(client: Engagement) -> None:
+    freeze(client)
+    headline = client.load("03_plan", PlanResult).headline
+    assert headline.endswith("examples 6 train + 2 tune + 4 test.")
+    assert "forms" not in headline
+
+
 def test_the_same_look_counts_once_and_another_look_counts(client: Engagement) -> None:
     study = freeze(client)
     assert count_look(client, study, "05_measure", ["a", "b"]) == 1
@@ -108,4 +135,6 @@ def test_a_new_plan_on_the_same_test_items_does_not_forget_earlier_looks(client:
 def test_looks_start_again_with_new_test_items(client: Engagement) -> None:
     count_look(client, freeze(client), "05_measure", ["a"])
     client.examples.write_text(EXAMPLES.replace("\ne", "\nnew"), encoding="utf-8")
+    assert count_look(client, freeze(client), "05_measure", ["a"]) == 1
+    (client.inputs / "order_forms.jsonl").write_text(FORMS, encoding="utf-8")
     assert count_look(client, freeze(client), "05_measure", ["a"]) == 1
