@@ -94,13 +94,16 @@ class Answerer:
     chat: Any = None
     vectors: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
-    def ask(self, question: str, without: str | None = None) -> Answer:
-        """Answer or refuse; `without` leaves one source out. Raises ValueError for an empty or overlong question."""
+    def ask(self, question: str, without: str | None = None, hits: Sequence[Hit] | None = None) -> Answer:
+        """Answer or refuse; `without` leaves one source out, `hits` are taken instead of a search.
+
+        Raises ValueError for an empty or overlong question.
+        """
         started = time.perf_counter()
         question = " ".join(question.split())
         if not question or len(question) > MAX_QUESTION:
             raise ValueError(f"the question has {len(question)} characters; ask with 1 to {MAX_QUESTION}.")
-        hits = self.retriever.search(question, without=without)
+        hits = self.retriever.search(question, without=without) if hits is None else hits
         draft = self.draft(question, hits)
         confidence = self.refusal.confidence(draft.features) if draft.citations else 0.0
         reason = "" if confidence >= self.refusal.threshold else self._why(question, hits, confidence)

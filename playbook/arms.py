@@ -1,35 +1,80 @@
 """Arms: every approach answers the same frozen items and returns rows of one table.
 
 A row says item, arm, output, right or wrong, refused, milliseconds, tokens, and what kind of evidence it is. Knows how
-to run an arm; does not know statistics, plans or causes.
+to run an arm, and whether an answer has the form asked for; does not know statistics, plans or causes.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from playbook import classifiers
-from playbook.answering import Answer, Answerer, names_and_numbers
-from playbook.checked import Frozen
+from playbook.answering import Answer, Answerer, names_and_numbers, verify
+from playbook.checked import TABLES, Frozen, build, read_yaml
 from playbook.chunking import embedding_text, sentence_spans
 from playbook.classifiers import PROXY_ARMS, Encode, Task
 from playbook.evaluation import Proportion, contains, proportion
 from playbook.items import Code, Example, Question
 from playbook.refusal import Case, swapped
-from playbook.retrieval import HybridRetriever
+from playbook.retrieval import Hit, HybridRetriever
+from playbook.store import FaissStore
 
 Evidence = Literal["direct", "proxy"]
 Examples, Questions = Sequence[Example], Sequence[Question]
+Progress = Callable[[Sequence], Iterable]  # for instance tqdm
+NONE: Mapping[str, Any] = {}
+_WORDS = read_yaml(TABLES / "words.yaml")
+KNOWLEDGE_ARMS = ("first_sentences", "keyword", "dense", "hybrid", "in_prompt", "closed_book")
+
+
+class Form(Frozen):
+    """What can be checked of a required form: patterns found once or in two wordings, and the number of sentences."""
+
+    has: tuple[re.Pattern[str], ...] = ()
+    twice: tuple[re.Pattern[str], ...] = ()
+    sentences: int | None = None
+
+    def fits(self, shown: str) -> bool:
+        """Whether a shown answer has this form; marks like [2] are taken out, one or two words are no sentence."""
+        text = re.sub(r"\s*\[[\d, ]+\]", "", shown).strip()
+        once = all(pattern.search(text) for pattern in self.has)
+        twice = all(len({found[0].lower() for found in pattern.finditer(text)}) > 1 for pattern in self.twice)
+        sentences = sum(len(text[a:b].split()) > 2 for a, b in sentence_spans(text))
+        return once and twice and self.sentences in (None, sentences)
+
+
+Forms = Mapping[str, Form]
+
+
+def load_forms(path: Path) -> dict[str, Form]:
+    """The client's forms, by their words in `required_form`; none without the file.
+
+    Raises ValueError naming the form and the fix.
+    """
+    rules = read_yaml(path) if path.is_file() else {}
+    return {name: build(Form, rule, f"{path.name}: '{name}'") for name, rule in rules.items()}
+
+
+def in_form(question: Question, text: str, forms: Forms) -> bool | None:
+    """Whether a shown answer has the form the question asks for; None: none is asked, nothing shown, not checkable."""
+    form = forms.get(question.required_form)
+    return form.fits(text) if form and text else None
 
 
 class Output(Frozen):
-    """One arm's answer to one item. `milliseconds` is not part of a `result`: it differs on every run."""
+    """One arm's answer to one item. `milliseconds` is not part of a `result`: it differs on every run.
+
+    `citation_precision`: share of the cited spans that exist and stand in the right file or hold key strings.
+    `citation_recall`: share of the key strings that the cited spans hold. Both None where nothing is cited or can be.
+    """
 
     item: str
     arm: str
@@ -37,7 +82,9 @@ class Output(Frozen):
     expected: str
     correct: bool
     refused: bool = False
-    cited_source: bool | None = None
+    citation_precision: float | None = None
+    citation_recall: float | None = None
+    in_form: bool | None = None
     tokens: int = 0
     milliseconds: float = Field(default=0.0, exclude=True)
     evidence: Evidence = "direct"
@@ -75,20 +122,49 @@ def coded(arm: str, items: Examples, predicted: Sequence[str], milliseconds: flo
 
 
 def answer_arm(
-    arm: str, answerer: Answerer, questions: Questions, progress: Callable[[Sequence], Sequence] = lambda x: x
+    arm: str, answerer: Answerer, questions: Questions, progress: Progress = iter, forms: Forms = NONE
 ) -> tuple[list[Output], list[Answer]]:
-    """Run one knowledge arm: keyword only, dense only, hybrid, or the unsifted first sentences of the best passage.
+    """Run one knowledge arm and judge its answers; raises ValueError for an arm that is unknown or cannot run here.
 
     Answerable: right when the shown answer holds the key strings. Unanswerable: right when refused.
     """
-    settled = answerer.retriever.weight
-    weights = {"keyword": 0.0, "dense": 1.0, "hybrid": settled, "first_sentences": settled}
-    if arm not in weights:
-        raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(weights)}.")
-    answerer = replace(answerer, retriever=answerer.retriever.varied(weight=weights[arm]))
-    plain = arm == "first_sentences"
-    answers = [first_sentences(answerer, q) if plain else answerer.ask(q.question) for q in progress(questions)]
-    return [judge(arm, q, a) for q, a in zip(questions, answers, strict=True)], answers
+    answers = list(answers_of(arm, answerer, progress([q.question for q in questions])))
+    store = answerer.retriever.store
+    return [judge(arm, q, a, store, forms) for q, a in zip(questions, answers, strict=True)], answers
+
+
+def answers_of(arm: str, answerer: Answerer, questions: Iterable[str]) -> Iterator[Answer]:
+    """One knowledge arm's answers, unjudged, one by one; raises ValueError if it is unknown or cannot run here."""
+    if reason := not_applicable(arm, answerer):
+        raise ValueError(reason)
+    weight = {"keyword": 0.0, "dense": 1.0}.get(arm, answerer.retriever.weight)
+    reader = replace(answerer, retriever=answerer.retriever.varied(weight=weight))
+    reader, hits = (without_refusal(reader), everything(reader)) if arm == "in_prompt" else (reader, None)
+    bare = {"first_sentences": first_sentences, "closed_book": closed_book}.get(arm)
+    return (bare(reader, question) if bare else reader.ask(question, hits=hits) for question in questions)
+
+
+def not_applicable(arm: str, answerer: Answerer) -> str:
+    """Why a knowledge arm cannot run here, as a sentence; empty when it can. Raises ValueError for an unknown arm."""
+    if arm not in KNOWLEDGE_ARMS:
+        raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(KNOWLEDGE_ARMS)}.")
+    if arm in ("in_prompt", "closed_book") and answerer.chat is None:
+        return f"{arm} needs a chat model, and the profile names none."
+    texts = [hit.passage.page_content for hit in everything(answerer)] if arm == "in_prompt" else []
+    tokens, most = sum(answerer.retriever.store.embedding.count_tokens(texts)), _WORDS["prompt_limit"]
+    return f"the documents hold about {tokens:,} tokens, and a prompt takes {most:,}." if tokens > most else ""
+
+
+def everything(answerer: Answerer) -> list[Hit]:
+    """All passages that whoever asks may see, in the order of the store."""
+    retriever = answerer.retriever
+    shown = zip(retriever.keywords.passages, retriever.store.mask(retriever.roles), strict=True)
+    return [Hit(passage, 1.0, 1.0, 1.0) for passage, may_see in shown if may_see]
+
+
+def without_refusal(answerer: Answerer) -> Answerer:
+    """The same answerer, which shows an answer at any confidence; a chat model may still refuse by itself."""
+    return replace(answerer, refusal=answerer.refusal.model_copy(update={"threshold": 0.0}))
 
 
 def hit_rates(tried: Mapping[Any, HybridRetriever], questions: Questions, k: int = 5) -> dict[Any, float]:
@@ -132,32 +208,69 @@ def support_cases(answerer: Answerer, questions: Questions) -> list[Case]:
     return cases
 
 
-def judge(arm: str, question: Question, answer: Answer) -> Output:
+def judge(arm: str, question: Question, answer: Answer, store: FaissStore, forms: Forms = NONE) -> Output:
     """Score one answer without a judge: key strings present, or refusal where nothing is to be found."""
-    right = not answer.refused and contains(answer.text, question.must_contain)
-    copied = answer.model_dump(include={"refused", "tokens", "milliseconds"})
+    keys, cited, citable = question.must_contain, answer.citations, answer.citations and question.answerable
+    right = not answer.refused and contains(answer.text, keys)
+    apt = [c.source == question.source or holds_some(c.quote, keys) for c in cited]
+    sound = [a and verify(c, store.get_by_ids([c.passage_id])) for a, c in zip(apt, cited, strict=True)]
+    lacking = missing(" ".join(c.quote for c in cited), keys)
     return Output(
         item=question.id,
         arm=arm,
         output=answer.text or f"(refused: {answer.reason})",
         expected=question.expected_answer or "(refusal)",
         correct=right if question.answerable else answer.refused,
-        cited_source=any(c.source == question.source for c in answer.citations) if answer.citations else None,
-        **copied,
+        citation_precision=round(sum(sound) / len(sound), 4) if citable else None,
+        citation_recall=round(1 - len(lacking) / len(keys), 4) if citable else None,
+        in_form=in_form(question, answer.text, forms),
+        **answer.model_dump(include={"refused", "tokens", "milliseconds"}),
     )
 
 
-def first_sentences(answerer: Answerer, question: Question) -> Answer:
+def missing(text: str, must_contain: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The groups of key strings that `text` does not hold, each by its first alternative."""
+    return tuple(group[0] for group in must_contain if not contains(text, [group]))
+
+
+def holds_some(text: str, must_contain: Sequence[Sequence[str]]) -> bool:
+    """Whether `text` holds at least one group of key strings."""
+    return len(missing(text, must_contain)) < len(must_contain)
+
+
+def audit_citations(questions: Questions, answers: Sequence[Answer], store: FaissStore) -> dict[str, Proportion]:
+    """Of all citations shown, the share whose span exists in the store (`exist`) and that holds key strings (`support`).
+
+    A citation in an answer to an unanswerable question supports nothing. Empty when nothing is cited.
+    """
+    cited = [(q, citation) for q, answer in zip(questions, answers, strict=True) for citation in answer.citations]
+    exist = sum(verify(citation, store.get_by_ids([citation.passage_id])) for _, citation in cited)
+    support = sum(holds_some(citation.quote, q.must_contain) for q, citation in cited)
+    counted = {"exist": exist, "support": support} if cited else {}
+    return {name: proportion(count, len(cited)) for name, count in counted.items()}
+
+
+def first_sentences(answerer: Answerer, question: str) -> Answer:
     """The baseline: the first three sentences of the best passage, never refusing."""
     started = time.perf_counter()
-    best = answerer.retriever.search(question.question, k=1)
+    best = answerer.retriever.search(question, k=1)
     text = best[0].passage.page_content if best else ""
-    spans = sentence_spans(text)[:3]
-    return Answer(
-        question=question.question, text=" ".join(text[a:b] for a, b in spans), refused=not spans, reason="",
-        confidence=1.0, draft=text, passage_ids=tuple(h.passage.id for h in best), tokens=0,
-        milliseconds=1000 * (time.perf_counter() - started),
-    )  # fmt: skip
+    text = " ".join(text[a:b] for a, b in sentence_spans(text)[:3])
+    return _uncited(question, text, not text, started, passage_ids=tuple(h.passage.id for h in best))
+
+
+def closed_book(answerer: Answerer, question: str) -> Answer:
+    """What the chat model says to the question alone: no passage, so no citation; it may refuse."""
+    started, prompt = time.perf_counter(), _WORDS["closed_book"].format(question=question)
+    text = str(answerer.chat.invoke(prompt).text).strip()
+    tokens = sum(answerer.retriever.store.embedding.count_tokens([prompt]))
+    return _uncited(question, text, re.match(r"$|\W*REFUSE\b", text) is not None, started, tokens=tokens)
+
+
+def _uncited(question: str, text: str, refused: bool, started: float, **more: Any) -> Answer:
+    given = {"tokens": 0, "passage_ids": (), **more, "milliseconds": 1000 * (time.perf_counter() - started)}
+    said = {"text": "" if refused else text, "draft": text, "reason": "it said nothing" if refused else ""}
+    return Answer(question=question, refused=refused, confidence=1.0, **said, **given)
 
 
 def score(outputs: Sequence[Output]) -> list[ArmScore]:

@@ -1,19 +1,21 @@
 """Why an item failed, found by intervening and looking whether it recovers. No judge, nothing random.
 
-Five causes: corpus gap, retrieval, reading, behaviour, refusal. Only behaviour failures count towards training.
-Knows how to rerun an item with something changed; does not know plans, gates or plots.
+Five causes: corpus gap, retrieval, reading, behaviour, refusal. Only behaviour failures count towards training. Which
+pattern of recoveries means which cause is a table: playbook/tables/causes.yaml. Knows how to rerun an item with
+something changed; does not know plans, gates or plots.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain, zip_longest
+from typing import Any, Literal
 
 from langchain_core.documents import Document
 
-from playbook.answering import Answer, Answerer
-from playbook.arms import Output
+from playbook.answering import MAX_QUESTION, Answer, Answerer
+from playbook.arms import NONE, Forms, Output, holds_some, in_form, missing, without_refusal
 from playbook.checked import TABLES, Frozen, read_yaml
 from playbook.chunking import embedding_text
 from playbook.evaluation import Proportion, contains, proportion
@@ -21,12 +23,18 @@ from playbook.items import Question
 from playbook.retrieval import Hit
 
 Cause = Literal["corpus gap", "retrieval", "reading", "behaviour", "refusal"]
-FIX: dict[str, str] = read_yaml(TABLES / "causes.yaml")["fix"]
+Texts, Terms = Sequence[Document], Mapping[str, str]
+CAUSE_TABLE: dict[str, Any] = read_yaml(TABLES / "causes.yaml")
+FIX: dict[str, str] = CAUSE_TABLE["fix"]
 CAUSES = tuple(FIX)
 
 
 class Failure(Frozen):
-    """One failed item: its cause, what was asked, given and missing, and which interventions recovered it."""
+    """One failed item: its cause, what was asked, given and missing, and which interventions recovered it.
+
+    `pattern`: what each check and intervention came to; None, or not there: not applicable. `missing`: the key strings
+    that were not shown. `disputed`: two people coded this text differently.
+    """
 
     item: str
     cause: Cause
@@ -34,66 +42,92 @@ class Failure(Frozen):
     given: str
     wanted: str
     recovered_by: tuple[str, ...]
+    pattern: dict[str, bool | None] = {}
+    missing: tuple[str, ...] = ()
+    disputed: bool = False
 
 
 class CauseMix(Frozen):
-    """How many failures each cause explains, with the interval of its share."""
+    """How many failures each cause explains, with the interval of its share; disputed ones are only counted."""
 
     failures: int
     shares: dict[str, Proportion]
+    disputed: int = 0
 
 
-def why_wrong(question: Question, answer: Answer, answerer: Answerer, sections: Sequence[Document]) -> Failure:
-    """The cause of one wrong knowledge answer.
+def why_wrong(
+    question: Question, answer: Answer, answerer: Answerer, sections: Texts, forms: Forms = NONE, terms: Terms = NONE
+) -> Failure:
+    """The cause of one knowledge answer that is wrong, or right but not in the form that was asked for.
 
-    Order of interventions: is it in the documents at all; was the answer there but held back; was the right passage
-    given; does the reader get it right from the oracle passage alone.
+    `terms`: what the client's own words mean; those that stand in the question are explained to the chat model.
     """
-    store = answerer.retriever.store
+    keys, asked, store = question.must_contain, question.question, answerer.retriever.store
+    given, free = store.get_by_ids(answer.passage_ids), without_refusal(answerer)
     source = [p for p in store.documents.values() if p.metadata["source"] == question.source]
-    oracle = [p for p in source if contains(embedding_text(p), question.must_contain)]
-    given = " ".join(embedding_text(p) for p in store.get_by_ids(answer.passage_ids))
-    from_oracle, from_given = _reads(answerer, question, oracle), contains(given, question.must_contain)
-    held_back = answer.refused and contains(answer.draft, question.must_contain)
-    tried = {"oracle passage": from_oracle, "retrieved passages hold it": from_given, "no refusal": held_back}
+    oracle = [p for p in source if contains(embedding_text(p), keys)]
+    oracle = oracle or [p for p in source if holds_some(embedding_text(p), keys)]  # it takes more than one passage
     in_source = " ".join(s.page_content for s in sections if s.metadata["source"] == question.source)
-    cause: Cause = "reading" if from_given else "retrieval"
-    if held_back or not question.answerable:
-        cause = "refusal"
-    if question.answerable and not contains(in_source, question.must_contain):
-        cause = "corpus gap"
-    wanted, recovered = question.expected_answer or "a refusal", tuple(name for name, worked in tried.items() if worked)
-    shown = {"asked": question.question, "given": answer.text or f"(refused) {answer.draft}", "wanted": wanted}
-    return Failure(item=question.id, cause=cause, recovered_by=recovered, **shown)
+    meant = "; ".join(f"{term}: {meaning}" for term, meaning in terms.items() if term.lower() in asked.lower())
+    added = {"constrained": question.required_form, "glossary": meant} if answerer.chat else {}
+
+    def recovers(passages: Texts, more: str = "", formed: bool = True) -> bool:
+        hits = [Hit(passage, 1.0, 1.0, 1.0) for passage in passages]
+        text = free.ask(f"{asked} {more}"[:MAX_QUESTION], hits=hits).text
+        return contains(text, keys) and not (formed and in_form(question, text, forms) is False)
+
+    pattern: dict[str, bool | None] = {"answerable": question.answerable}
+    if question.answerable:
+        pattern["in the documents"] = contains(in_source, keys)
+        pattern["right fact"] = contains(answer.text, keys)
+        pattern["retrieved passages hold it"] = contains(" ".join(embedding_text(p) for p in given), keys)
+        pattern["no refusal"] = recovers(given, formed=False) if answer.refused else None
+        pattern["oracle passage"] = recovers(oracle)
+        for name, words in CAUSE_TABLE["added"].items():
+            pattern[name] = recovers(given, words.format(added[name])) if added.get(name) else None
+    shown = {"asked": asked, "given": answer.text or f"(refused) {answer.draft}", "missing": missing(answer.text, keys)}
+    return _failure("answers", pattern, item=question.id, wanted=question.expected_answer or "a refusal", **shown)
 
 
-def _reads(answerer: Answerer, question: Question, passages: Sequence[Document]) -> bool:
-    draft = answerer.draft(question.question, [Hit(p, 1.0, 1.0, 1.0) for p in passages])
-    return bool(passages) and contains(" ".join(c.quote for c in draft.citations), question.must_contain)
+def _failure(kind: str, pattern: Mapping[str, bool | None], **shown: Any) -> Failure:
+    """With the cause of the first row of the table that the pattern meets; what is not applicable meets no condition."""
+    rows = [(row["cause"], row.get("when", {})) for row in CAUSE_TABLE[kind]]
+    cause = next(cause for cause, when in rows if all(pattern.get(name) is want for name, want in when.items()))
+    recovered = tuple(name for name, came in pattern.items() if came and name not in CAUSE_TABLE["checks"])
+    return Failure(cause=cause, pattern=pattern, recovered_by=recovered, **shown)
 
 
-def why_miscoded(outputs: Sequence[Output], texts: dict[str, str], arm: str) -> list[Failure]:
+def why_miscoded(
+    outputs: Sequence[Output], texts: Mapping[str, str], arm: str, disputed: Collection[str] = ()
+) -> list[Failure]:
     """Causes of one arm's wrong codes, from how the other arms did on the same item.
 
-    Behaviour: wrong although definitions and nearest labelled examples were at hand, and the linear probe, which
-    learned from all examples, is wrong too or is the only one that recovers it. Reading: definitions or nearest
-    examples alone put it right, so the material was enough.
+    `disputed`: ids of texts that two people coded differently; their failures are marked, and no cause is counted.
     """
     right = {(o.item, o.arm): o.correct for o in outputs}
-    arms = list(dict.fromkeys(o.arm for o in outputs))
-    cheap = [a for a in arms if a in ("definition", "nearest_examples")]
+    others = [a for a in dict.fromkeys(o.arm for o in outputs) if a != arm]
     failures = []
     for row in outputs:
         if row.arm == arm and not row.correct:
-            recovered = tuple(a for a in arms if a != arm and right[row.item, a])
-            cause: Cause = "reading" if any(a in recovered for a in cheap) else "behaviour"
-            shown = {"asked": texts[row.item], "given": row.output, "wanted": row.expected}
-            failures.append(Failure(item=row.item, cause=cause, recovered_by=recovered, **shown))
+            pattern = {a: right[row.item, a] for a in others}
+            shown = {"item": row.item, "asked": texts[row.item], "given": row.output, "wanted": row.expected}
+            failures.append(_failure("codes", pattern, disputed=row.item in disputed, **shown))
     return failures
 
 
 def cause_mix(failures: Sequence[Failure]) -> CauseMix:
-    """Share of each cause among the failures, with Wilson intervals; no shares when nothing failed."""
-    counts = Counter(f.cause for f in failures)
-    shares = {c: proportion(counts[c], len(failures)) for c in CAUSES} if failures else {}
-    return CauseMix(failures=len(failures), shares=shares)
+    """Share of each cause among the undisputed failures, with Wilson intervals; no shares when nothing failed."""
+    counts = Counter(f.cause for f in failures if not f.disputed)
+    total = counts.total()
+    shares = {c: proportion(counts[c], total) for c in CAUSES} if total else {}
+    return CauseMix(failures=total, shares=shares, disputed=len(failures) - total)
+
+
+def instructive(failures: Sequence[Failure], most: int = 10) -> list[Failure]:
+    """The failures to read first: one of each cause in turn, those that exactly one intervention put right before others.
+
+    Within that in the order given, so that the same ones are always chosen; disputed ones are left out.
+    """
+    agreed = sorted((f for f in failures if not f.disputed), key=lambda f: len(f.recovered_by) != 1)
+    by_cause = [[f for f in agreed if f.cause == cause] for cause in CAUSES]
+    return [f for f in chain.from_iterable(zip_longest(*by_cause)) if f][:most]

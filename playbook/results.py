@@ -12,7 +12,7 @@ from pydantic import Field
 from playbook.arms import ArmScore, Output
 from playbook.attribution import CauseMix, Failure
 from playbook.checked import Frozen
-from playbook.evaluation import PairedTest
+from playbook.evaluation import PairedTest, Proportion
 from playbook.gates import Gate
 from playbook.plan import Plan
 from playbook.refusal import RefusalModel
@@ -73,7 +73,11 @@ class RagResult(_Result):
 
 
 class MeasurementResult(_Result):
-    """05: every planned arm on the frozen test, planned comparisons, causes, and the count of looks at the test."""
+    """05: every planned arm on the frozen test, planned comparisons, causes, and the count of looks at the test.
+
+    `not_applicable`: why an arm could not run. `citations`, `in_form` (arm -> share) and `forms_unknown`: the citation
+    audit, the answers in the form asked for, and the forms that nobody can check.
+    """
 
     plan_digest: str
     looks: int
@@ -89,6 +93,11 @@ class MeasurementResult(_Result):
     refused_wrongly: int
     answerable: int
     outputs: tuple[Output, ...]
+    not_applicable: dict[str, str] = {}
+    citations: dict[str, Proportion] = {}
+    certificate: str = ""
+    in_form: dict[str, Proportion] = {}
+    forms_unknown: tuple[str, ...] = ()
 
 
 class GateResult(_Result):

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from fakes_embedding import HashEmbeddings, make_answerer, passage
+from fakes_embedding import HashEmbeddings, make_answerer, make_store, passage
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage
 
 from playbook import arms
 from playbook.answering import Answer, Citation
-from playbook.arms import Output
+from playbook.arms import Form, Output
 from playbook.evaluation import proportion
-from playbook.items import Code, Example, Question
+from playbook.items import Code, Example, Question, load_questions
 
 ENCODE = HashEmbeddings().encode
 RENTAL = passage(
     "p1", "A deposit of $150 is due. It is paid back in 14 days. Keep it clean. Fourth sentence.", "rental.md"
 )
 VANS = passage("p2", "Vans leave at nine.", "vans.md")
+STORE = make_store(RENTAL, VANS)
+SAMPLE = Path(__file__).parents[1] / "data" / "sample_client"
 
 
 def question(
@@ -73,21 +79,138 @@ def row(item: str, arm: str, correct: bool = True, refused: bool = False, tokens
     ],
 )
 def test_judge(asked: Question, given: Answer, correct: bool) -> None:
-    assert arms.judge("hybrid", asked, given).correct is correct
+    assert arms.judge("hybrid", asked, given, STORE).correct is correct
 
 
-def test_judge_records_what_was_shown_and_whether_the_right_file_was_cited() -> None:
-    right = arms.judge("hybrid", question(), answer())
+def test_judge_records_what_was_shown() -> None:
+    right = arms.judge("hybrid", question(), answer(), STORE)
     assert (right.item, right.arm, right.output, right.expected) == (
         "q1",
         "hybrid",
         "A deposit of $150 is due.",
         "$150",
     )
-    assert (right.cited_source, right.tokens, right.milliseconds, right.evidence) == (True, 7, 2.0, "direct")
-    assert arms.judge("hybrid", question(), answer(source="other.md")).cited_source is False
-    refused = arms.judge("hybrid", question(answerable=False), answer(refused=True))
-    assert (refused.cited_source, refused.output, refused.expected) == (None, "(refused: too little)", "(refusal)")
+    assert (right.tokens, right.milliseconds, right.evidence, right.in_form) == (7, 2.0, "direct", None)
+    refused = arms.judge("hybrid", question(answerable=False), answer(refused=True), STORE)
+    assert (refused.output, refused.expected) == ("(refused: too little)", "(refusal)")
+
+
+# ----------------------------------------------------------------------------------------------------------- citations
+
+
+def cite(found: Document, quote: str, source: str = "", shift: int = 0) -> Citation:
+    start = found.page_content.index(quote) + shift
+    where = {"source": source or found.metadata["source"], "place": "", "passage_id": found.id}
+    return Citation(**where, start=start, end=start + len(quote), quote=quote)
+
+
+@pytest.mark.parametrize(
+    ("citations", "precision", "recall"),
+    [
+        ((cite(RENTAL, "A deposit of $150 is due."), cite(RENTAL, "It is paid back in 14 days.")), 1.0, 1.0),
+        ((cite(RENTAL, "A deposit of $150 is due."),), 1.0, 0.5),
+        ((cite(RENTAL, "A deposit of $150 is due.", shift=1),), 0.0, 0.5),
+        ((cite(RENTAL, "A deposit of $150 is due."), cite(VANS, "Vans leave at nine.")), 0.5, 0.5),
+        ((cite(RENTAL, "Keep it clean."),), 1.0, 0.0),
+        ((cite(RENTAL, "A deposit of $150 is due.", source="copy.md"),), 1.0, 0.5),
+        ((), None, None),
+    ],
+    ids=["all", "half", "no such span", "wrong file", "right file, no key", "other file with a key", "nothing cited"],
+)
+def test_citation_precision_and_recall(
+    citations: tuple[Citation, ...], precision: float | None, recall: float | None
+) -> None:
+    asked = question().model_copy(update={"must_contain": (("$150", "150 dollars"), ("14 days",))})
+    given = answer().model_copy(update={"citations": citations})
+    judged = arms.judge("hybrid", asked, given, STORE)
+    assert (judged.citation_precision, judged.citation_recall) == (precision, recall)
+    unanswerable = arms.judge("hybrid", question(answerable=False), given, STORE)
+    assert (unanswerable.citation_precision, unanswerable.citation_recall) == (None, None)
+
+
+def test_audit_counts_what_exists_and_what_supports_over_all_answers() -> None:
+    asked = [question(), question("q2", answerable=False), question("q3")]
+    lines = [
+        (cite(RENTAL, "A deposit of $150 is due."), cite(RENTAL, "Keep it clean.")),
+        (cite(RENTAL, "A deposit of $150 is due."),),
+        (cite(RENTAL, "A deposit of $150 is due.", shift=1),),
+    ]
+    given = [answer().model_copy(update={"citations": citations}) for citations in lines]
+    found = arms.audit_citations(asked, given, STORE)
+    assert found == {"exist": proportion(3, 4), "support": proportion(2, 4)}, "nothing supports the unanswerable one"
+    assert arms.audit_citations(asked[:1], [answer(refused=True)], STORE) == {}
+
+
+# --------------------------------------------------------------------------------------------------------------- forms
+
+
+@pytest.fixture(scope="module")
+def sample_forms() -> dict[str, Form]:
+    return arms.load_forms(SAMPLE / "required_forms.yaml")
+
+
+FITTING = {
+    "amount with currency": (["45.00 USD [1].", "It costs $1,500.", "0.66 dollars a mile"], ["45.00", "USD", "45 days"]),
+    "percentage and amount with currency": (["25 percent, up to 1,500 USD"], ["25 percent", "1,500 USD"]),
+    "one time and one amount with currency": (["45 minutes and 30 dollars"], ["30 dollars", "45 minutes"]),
+    "amount with currency and the week it is paid": (["75 USD in the seventh week", "$75, week 7"], ["75 USD a week"]),
+    "one sentence plus the form number": (
+        ["Use form TX-6.", "The rail assessment is missing. Form RS-2.", "Send BL-7 with it [1]."],
+        ["Use the form.", "Send form TX-6 with it. Then wait for the answer.", "TX-6", "Bulletin HL-B-26-03 says so."],
+    ),
+    "two dates and the form number": (
+        ["BL-7 from November 10, the old one until January 31."],
+        ["BL-7 until January 31.", "From November 10 until January 31.", "BL-7: January 31 and January 31."],
+    ),
+    "form number and deadline in working days": (["IR-4 within 3 working days"], ["IR-4 within 3 days", "3 working days"]),
+    "form number and number of days": (["EX-3, within 30 days"], ["EX-3", "30 days", "EX-3, soon"]),
+    "form number, weekday, and amount with currency": (
+        ["HR-11 by the Wednesday before; 110 USD"],
+        ["HR-11; 110 USD", "Wednesday, 110 USD"],
+    ),
+    "begins with yes or no, then one sentence": (
+        ["No. It must not be laid there.", "Yes, above 150 dollars."],
+        ["It must not be laid there.", "No.", "No. It is too wide. It must not be laid there.", "Nothing of this holds."],
+    ),
+    "begins with yes or no and names the part number": (["No, both cables CT-BR."], ["No.", "Both cables CT-BR: no."]),
+    "yes or no plus the part number": (["New bolt HL-BB. No.", "No: SL-U-L"], ["HL-BB, no later than May", "No, form SL-5"]),
+    "number with unit": (["8 mm", "321,700 miles", "5 %", "38.40 USD an hour"], ["8", "value: 8", "many miles"]),
+    "two figures, each with its unit": (["24 hours, 100 microamperes"], ["24 hours", "24 hours, then 24 hours", "24; 100"]),
+    "torque with unit plus the bulletin number": (["45 Nm (HL-B-26-03)", "45 Nm, 26-03"], ["45 Nm", "45 Nm, 2026-03-16"]),
+    "one number plus the date as YYYY-MM-DD": (["31 of 54 on 2026-07-27"], ["2026-07-27", "31 on July 27"]),
+    "part number plus the date as YYYY-MM-DD": (["LR3-CB since 2026-09-22"], ["LR3-CB", "FM-40305 since 2026-09-22"]),
+    "firm name and date in the form YYYY-MM-DD": (["Larkfield Voice, 2025-03-03"], ["Larkfield Voice, March 3, 2025"]),
+    "number of months only": (["6", "6 months.", "After six months"], ["Change it after 6 months.", "6 months, 2 days"]),
+    "job title only": (["Head of finance.", "the senior technician"], ["Above 5,000 USD the head of finance.", "a. b"]),
+    "one sentence that names the right code": (["For a household send SWAP."], ["For a household send the swap.", "SWAP"]),
+}  # fmt: skip
+
+
+def test_every_form_of_the_sample_questions_is_known_and_tried_here(sample_forms: dict[str, Form]) -> None:
+    asked = {q.required_form for q in load_questions(SAMPLE / "questions.csv")} - {""}
+    assert asked == set(sample_forms) == set(FITTING)
+
+
+@pytest.mark.parametrize("form", FITTING)
+def test_a_form_takes_what_its_words_say_and_nothing_else(form: str, sample_forms: dict[str, Form]) -> None:
+    fitting, others = FITTING[form]
+    assert [text for text in fitting if not sample_forms[form].fits(text)] == []
+    assert [text for text in others if sample_forms[form].fits(text)] == []
+
+
+def test_form_is_judged_only_where_one_is_asked_known_and_something_is_shown(sample_forms: dict[str, Form]) -> None:
+    asked = question().model_copy(update={"required_form": "amount with currency"})
+    unknown = asked.model_copy(update={"required_form": "a limerick"})
+    cases = [(asked, answer()), (asked, answer("Nothing.")), (asked, answer(refused=True)), (unknown, answer())]
+    judged = [arms.judge("hybrid", q, a, STORE, sample_forms).in_form for q, a in [*cases, (question(), answer())]]
+    assert judged == [True, False, None, None, None]
+
+
+def test_forms_file_may_be_absent_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+    assert arms.load_forms(tmp_path / "required_forms.yaml") == {}
+    (tmp_path / "required_forms.yaml").write_text("a price:\n  has: ['(USD']\n")
+    with pytest.raises(ValueError, match=r"required_forms.yaml: 'a price'.*regular expression"):
+        arms.load_forms(tmp_path / "required_forms.yaml")
 
 
 # ---------------------------------------------------------------------------------------------------------------- arms
@@ -106,14 +229,75 @@ def test_answer_arm_runs_each_knowledge_arm_on_every_question() -> None:
 
 
 def test_first_sentences_shows_three_and_never_refuses() -> None:
-    given = arms.first_sentences(make_answerer(RENTAL, VANS, intercept=-9.0), question())
+    given = arms.first_sentences(make_answerer(RENTAL, VANS, intercept=-9.0), "How much is the deposit?")
     assert given.text == "A deposit of $150 is due. It is paid back in 14 days. Keep it clean."
     assert not given.refused and given.passage_ids == ("p1",)
 
 
+class Chat:
+    """Replies with what it was given, and keeps what it was asked."""
+
+    def __init__(self, *replies: str) -> None:
+        self.replies, self.asked = list(replies), list[str]()
+
+    def invoke(self, prompt: str) -> AIMessage:
+        self.asked.append(prompt)
+        return AIMessage(self.replies.pop(0) if len(self.replies) > 1 else self.replies[0])
+
+
+@pytest.mark.parametrize("arm", ["in_prompt", "closed_book"])
+def test_arms_that_need_a_chat_model_are_not_applicable_without_one(arm: str) -> None:
+    assert arms.not_applicable(arm, make_answerer(RENTAL)) == f"{arm} needs a chat model, and the profile names none."
+    assert arms.not_applicable(arm, make_answerer(RENTAL, chat=Chat("x"))) == ""
+    with pytest.raises(ValueError, match="needs a chat model"):
+        arms.answer_arm(arm, make_answerer(RENTAL), [question()])
+
+
+def test_in_prompt_is_not_applicable_when_the_documents_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(arms._WORDS, "prompt_limit", 21)  # RENTAL has 18 words, VANS 4
+    given = make_answerer(RENTAL, VANS, chat=Chat("x"))
+    assert arms.not_applicable("in_prompt", given) == "the documents hold about 22 tokens, and a prompt takes 21."
+    assert (
+        arms.not_applicable("closed_book", given)
+        == ""
+        == arms.not_applicable("in_prompt", make_answerer(RENTAL, chat=Chat("x")))
+    )
+
+
+def test_in_prompt_gives_every_passage_and_checks_the_citations() -> None:
+    chat = Chat("A deposit of $150 is due [1]. It is $900 [2].")
+    rows, answers = arms.answer_arm("in_prompt", make_answerer(RENTAL, VANS, intercept=-9.0, chat=chat), [question()])
+    assert "Fourth sentence." in chat.asked[0] and "Vans leave at nine." in chat.asked[0]
+    assert (answers[0].text, answers[0].dropped) == ("A deposit of $150 is due [1].", 1)
+    assert (rows[0].correct, rows[0].citation_precision, rows[0].citation_recall) == (True, 1.0, 1.0)
+
+
+def test_in_prompt_shows_nothing_that_the_asker_may_not_see() -> None:
+    hidden = passage("p3", "Pay is secret.", "pay.md")
+    hidden.metadata["audience"] = ["management"]
+    given = make_answerer(RENTAL, hidden)
+    given.retriever.roles = ("everyone",)
+    assert [hit.passage.id for hit in arms.everything(given)] == ["p1"]
+
+
+def test_closed_book_asks_the_question_alone_and_cites_nothing() -> None:
+    chat = Chat("It is $150.", "REFUSE.")
+    asked = [question(), question("q2", answerable=False, asked="Is there a helicopter?")]
+    rows, answers = arms.answer_arm("closed_book", make_answerer(RENTAL, chat=chat), asked)
+    assert "How much is the deposit?" in chat.asked[0] and "Fourth sentence" not in chat.asked[0]
+    assert [(r.correct, r.refused, r.citation_precision) for r in rows] == [(True, False, None), (True, True, None)]
+    assert answers[0].citations == answers[0].passage_ids == () and rows[0].tokens > 5
+
+
+def test_answers_come_one_by_one_so_that_an_interrupted_run_keeps_what_it_has() -> None:
+    taken = []
+    answers = arms.answers_of("hybrid", make_answerer(RENTAL), (taken.append(q) or q for q in ["One?", "Two?"]))
+    assert next(answers).question == "One?" and taken == ["One?"]
+
+
 @pytest.mark.parametrize("run", ["answer", "classify"])
 def test_unknown_arm_is_refused_with_the_known_ones(run: str) -> None:
-    with pytest.raises(ValueError, match="'magic' is not an arm; use one of (keyword|label_name)"):
+    with pytest.raises(ValueError, match="'magic' is not an arm; use one of (first_sentences|label_name)"):
         if run == "answer":
             arms.answer_arm("magic", make_answerer(RENTAL), [])
         else:

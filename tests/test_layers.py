@@ -52,7 +52,7 @@ LAYERS = {
     "answering": ("checked chunking refusal retrieval", "numpy"),
     "knowledge": ("answering chat chunking documents embedding engagement models refusal results retrieval store", ""),
     # measuring, auditing, training
-    "arms": ("answering checked chunking classifiers evaluation items refusal retrieval", "numpy pydantic"),
+    "arms": ("answering checked chunking classifiers evaluation items refusal retrieval store", "numpy pydantic"),
     "attribution": ("answering arms checked chunking evaluation items retrieval", "langchain_core"),
     "structured": ("arms checked chunking evaluation", "jsonschema langchain_core pydantic"),
     "training_data": ("checked classifiers evaluation items", "numpy"),

@@ -155,7 +155,7 @@ def knowledge_scores(client: Path, encoder: object, chunk_tokens: int) -> Scores
         BM25: lambda q: hit(by_words, q),
         DENSE: lambda q: hit(by_meaning, q),
         HYBRID: lambda q: hit(both, q),
-        FIRST: lambda q: contains(first_sentences(baseline, q).text, q.must_contain),
+        FIRST: lambda q: contains(first_sentences(baseline, q.question).text, q.must_contain),
     }
     right = {(measure, q.id): judge(q) for measure, judge in judges.items() for q in asked}
     return {
