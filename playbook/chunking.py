@@ -65,8 +65,7 @@ def _cut(text: str, count_tokens: TokenCount, limit: int) -> list[Span]:
 
 def pack(spans: list[Span], costs: list[int], limit: int) -> list[Span]:
     """Join neighbouring spans while their token costs stay within `limit`."""
-    joined: list[Span] = []
-    room = 0
+    joined, room = list[Span](), 0
     for (start, end), cost in zip(spans, costs, strict=True):
         if not joined or cost > room:
             joined.append((start, end))

@@ -27,10 +27,8 @@ from playbook.checked import Frozen, load
 from playbook.readers import FORMATS, MAX_BYTES, MAX_TEXT, MEMORY, SECONDS
 
 Status = Literal["indexed", "empty", "duplicate", "rejected"]
-COMMAND = (sys.executable, "-P", "-m", "playbook.readers")
 MAX_LINE = 64_000_000
 HIDDEN = (".", "~$")  # how the names of hidden files begin, and of the locks that Office leaves beside an open file
-UNITS = FORMATS["units"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Manifest(Frozen):
 class ReaderProcess:
     """The process that reads files: started when first asked, killed after a fault, then restarted."""
 
-    command: Sequence[str] = COMMAND
+    command: Sequence[str] = (sys.executable, "-P", "-m", "playbook.readers")
     seconds: float = SECONDS
     _process: Popen[bytes] | None = None
 
@@ -201,6 +199,6 @@ def _sections(source: str, reply: dict[str, Any], entry: FileEntry) -> Iterator[
                 text += " " if page > number else "\n" if text else ""
                 marks += [[len(text), page]] if not marks or marks[-1][1] != page else []
                 text += part
-        unit = UNITS.get(ending, "" if heading else "paragraph")
+        unit = FORMATS["units"].get(ending, "" if heading else "paragraph")
         own = {"heading": heading, "unit": unit, "marks": marks, "order": order}
         yield Document(page_content=text, metadata={**shared, **own})

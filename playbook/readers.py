@@ -96,11 +96,10 @@ def _check_parts(archive: zipfile.ZipFile, most: int, notes: list[str]) -> None:
 def reason(error: Exception) -> str:
     """Why a file was rejected, in words its owner understands."""
     text = _line(str(error))
-    if "password" in text.lower():
-        return PASSWORD
-    if isinstance(error, Unreadable | PermissionError):
-        return text if isinstance(error, Unreadable) else "no permission to read it"
-    return f"damaged or not what its ending says ({type(error).__name__}: {text[:80]})"
+    memory = f"needs more than {MEMORY // 2**30} GB of memory: split it"
+    known = {Unreadable: text, PermissionError: "no permission to read it", MemoryError: memory}
+    damaged = f"damaged or not what its ending says ({type(error).__name__}: {text[:80]})"
+    return PASSWORD if "password" in text.lower() else known.get(type(error), damaged)
 
 
 def _line(text: str) -> str:
@@ -199,16 +198,11 @@ def _read_html(data: bytes, notes: list[str]) -> Iterator[Item]:
         heads = texts[0] if named else []
         for row, cells in zip(rows, texts, strict=True):
             row.string = "" if cells is heads else table_row(heads, cells)
-    strings = [s for s in soup.descendants if type(s) is bs4.NavigableString]  # comments and the like are subclasses
-    for number, (_, run) in enumerate(groupby(strings, key=lambda s: id(_block(s))), start=1):
-        texts = list(run)
-        name = _block(texts[0]).name
-        yield int(name[1]) if re.fullmatch("h[1-6]", name) else 0, number, "".join(texts)
-
-
-def _block(string: Any) -> Any:
-    """The nearest element around a text that is not part of a running line."""
-    return next(element for element in string.parents if element.name not in INLINE)
+    strings = (s for s in soup.descendants if type(s) is bs4.NavigableString)  # comments and the like are subclasses
+    owned = [(next(tag for tag in s.parents if tag.name not in INLINE), s) for s in strings]
+    for number, (_, run) in enumerate(groupby(owned, key=lambda pair: id(pair[0])), start=1):
+        (block, *_), texts = zip(*run, strict=True)
+        yield int(block.name[1]) if re.fullmatch("h[1-6]", block.name) else 0, number, "".join(texts)
 
 
 def _read_csv(data: bytes, notes: list[str]) -> Iterator[Item]:
@@ -379,9 +373,8 @@ def _goes_on(line: PrintedLine, after: PrintedLine, right: float, pitch: float) 
     flows = line.right + word > right or (not ended and after.text[0].islower())
     row = all(re.search(r"\d\S*$", text) for text in (line.text, after.text))  # of a table, figures at its right
     alike = abs(line.height - after.height) < 1 and line.bold == after.bold
-    if not flows or not alike or row or BULLET.match(after.text):
-        return False
-    return not ended if after.page == line.page + 1 else 0 < line.base - after.base <= 1.2 * max(pitch, line.height)
+    below = not ended if after.page == line.page + 1 else 0 < line.base - after.base <= 1.2 * max(pitch, line.height)
+    return flows and alike and below and not row and not BULLET.match(after.text)
 
 
 def _running(pages: list[list[PrintedLine]]) -> dict[PrintedLine, str]:
@@ -422,9 +415,9 @@ def _mail(message: Any, notes: list[str]) -> Iterator[Item]:
     """Header line, body and attachments of one message, under its subject; so too a mail in a mail, one level down."""
     yield 1, 0, str(message["Subject"] or "no subject")
     yield 0, 0, " | ".join(f"{name}: {message[name]}" for name in ("From", "To", "Date", "Subject") if message[name])
-    body = message.get_body(("plain", "html"))
-    attached = list(message.iter_attachments()) or [message] * (body is None and not message.is_multipart())
-    for part in [body, *attached] if body is not None else attached:
+    body, several = message.get_body(("plain", "html")), message.get_content_maintype() == "multipart"
+    own = [body] if body is not None else [] if several else [message]
+    for part in [*own, *message.iter_attachments()]:
         kind = part.get_content_subtype()
         name = (part is not body and part.get_filename()) or f"part.{kind.replace('plain', 'txt')}"
         try:
@@ -455,10 +448,8 @@ def answer(path: Path) -> dict[str, Any]:
         blocks = list(read(data, path.suffix.lower(), notes)) if data.strip() else []
         notes = list(dict.fromkeys(notes)) if data.strip() else ["the file has no content"]
         return {"sha256": hashlib.sha256(data).hexdigest(), "blocks": blocks, "notes": notes}
-    except MemoryError:
-        return {"error": f"needs more than {MEMORY // 2**30} GB of memory: split it", "fatal": True}
     except Exception as error:  # one bad file must not stop the folder; its reason is shown to the client
-        return {"error": reason(error)}
+        return {"error": reason(error), "fatal": isinstance(error, MemoryError)}
 
 
 def serve() -> None:

@@ -524,6 +524,20 @@ def test_docx_footnotes_are_read() -> None:
     assert blocks("a.docx", data)[-1] == ("Footnotes", 1, "Only in zone 2.")
 
 
+def test_docx_charts_are_named_as_not_read() -> None:
+    space = "http://schemas.openxmlformats.org/drawingml/2006/chart"
+
+    def with_chart(name: str, content: bytes) -> bytes:
+        chart = f'<w:drawing xmlns:c="{space}"><a:graphicData xmlns:a="a" uri="{space}"/></w:drawing>'
+        inside = f"<w:body><w:p><w:r>{chart}</w:r></w:p>".encode()
+        return content.replace(b"<w:body>", inside) if name == "word/document.xml" else content
+
+    assert read_with_notes("a.docx", word_file())[1] == []
+    found, notes = read_with_notes("a.docx", rezipped(word_file(), with_chart))
+    assert found == blocks("a.docx", word_file())
+    assert notes == ["1 chart(s) or diagram(s) not read, the first in document"]
+
+
 def test_pptx_titles_text_groups_tables_and_notes() -> None:
     deck = pptx.Presentation()
     slide = deck.slides.add_slide(deck.slide_layouts[1])
@@ -718,6 +732,16 @@ def test_eml_that_is_one_attachment_is_not_lost() -> None:
     message = mail()
     message.set_content(b"part,price\nLR-310,14\n", "application", "octet-stream", filename="prices.csv")
     assert blocks("a.eml", message.as_bytes())[-1] == ("Route 9 > prices.csv", 0, "part: LR-310 | price: 14")
+
+
+def test_eml_that_is_one_mail_inside_is_not_lost() -> None:
+    data = b"From: a@fennmoor.example\nSubject: Outer\nContent-Type: message/rfc822\n\nSubject: Inner\n\nThe text.\n"
+    assert blocks("a.eml", data)[-1] == ("Outer > Inner", 0, "The text.")
+
+
+def test_mails_in_mails_without_end_are_refused_in_words(tmp_path: object) -> None:
+    (tmp_path / "a.eml").write_bytes(b"From: a\nContent-Type: message/rfc822\n\n" * 5000 + b"Subject: x\n\ntext\n")
+    assert "RecursionError" in answer(tmp_path / "a.eml")["error"]
 
 
 def test_eml_with_a_paragraph_that_begins_with_from_is_one_message() -> None:
