@@ -89,8 +89,8 @@ def _check_parts(archive: zipfile.ZipFile, most: int, notes: list[str]) -> None:
     for rule in FORMATS["not_read"]:
         parts = [name for name in archive.namelist() if re.fullmatch(rule["part"], name)]
         found = [(name, match) for name in parts for match in re.findall(rule["holds"].encode(), archive.read(name))]
-        if found:
-            notes.append(rule["says"].format(count=len(found), part=Path(found[0][0]).stem, first=found[0][1].decode()))
+        for name, first in found[:1]:
+            notes.append(rule["says"].format(count=len(found), part=Path(name).stem, first=first.decode("latin-1")))
 
 
 def reason(error: Exception) -> str:
