@@ -25,9 +25,8 @@ def sentence_spans(text: str) -> list[Span]:
     spans: list[Span] = []
     for line in re.finditer(".+", text):
         for found in get_sentence_boundaries("en", line[0]):
-            sentence = found["text"].strip()
-            start = text.index(sentence, line.start() + found["start_index"])
-            spans += [(start, start + len(sentence))] if sentence else []
+            start, end = (line.start() + found[at] for at in ("start_index", "end_index"))
+            spans += [inner.span() for inner in re.compile(r"\S(.*\S)?").finditer(text, start, end)]
     return spans
 
 
@@ -42,7 +41,7 @@ def chunk_sections(sections: Iterable[Document], count_tokens: TokenCount, limit
     seen: dict[str, int] = {}
     for section in sections:
         text, shared = section.page_content, {k: v for k, v in section.metadata.items() if k != "marks"}
-        for start, end in pack(*_fitted(text, count_tokens, limit), limit):
+        for start, end in _cut(text, count_tokens, limit):
             key = f"{shared['source']}\0{shared['heading']}\0{text[start:end]}"
             seen[key] = seen.get(key, 0) + 1
             identity = hashlib.sha256(f"{key}\0{seen[key]}".encode()).hexdigest()[:24]
@@ -51,25 +50,22 @@ def chunk_sections(sections: Iterable[Document], count_tokens: TokenCount, limit
     return chunks
 
 
-def _fitted(text: str, count_tokens: TokenCount, limit: int) -> tuple[list[Span], list[int]]:
-    """Sentences with their costs, those over the limit cut into runs of words."""
-    spans, costs = list[Span](), list[int]()
+def _cut(text: str, count_tokens: TokenCount, limit: int) -> list[Span]:
+    """Spans of whole sentences that fit the limit together; a sentence over the limit is cut between words first."""
     word = re.compile(rf"\S{{1,{limit // 4}}}")  # a quarter of the limit: some scripts spend four tokens on a letter
-    sentences = sentence_spans(text)
-    for span, cost in zip(sentences, count_tokens([text[a:b] for a, b in sentences]), strict=True):
-        pieces = [span]
-        if cost > limit:
-            words = [found.span() for found in word.finditer(text, *span)]
-            pieces = pack(words, count_tokens([text[a:b] for a, b in words]), limit)
-        spans += pieces
-        costs += [cost] if pieces == [span] else count_tokens([text[a:b] for a, b in pieces])
-    return spans, costs
+    spans, sentences = list[Span](), sentence_spans(text)
+    costs = count_tokens([text[a:b] for a, b in sentences])
+    for span, cost in zip(sentences, costs, strict=True):
+        words = [found.span() for found in word.finditer(text, *span)] if cost > limit else []
+        spans += pack(words, count_tokens([text[a:b] for a, b in words]), limit) if words else [span]
+    if len(spans) > len(sentences):
+        costs = count_tokens([text[a:b] for a, b in spans])
+    return pack(spans, costs, limit)
 
 
 def pack(spans: list[Span], costs: list[int], limit: int) -> list[Span]:
     """Join neighbouring spans while their token costs stay within `limit`."""
-    joined: list[Span] = []
-    room = 0
+    joined, room = list[Span](), 0
     for (start, end), cost in zip(spans, costs, strict=True):
         if not joined or cost > room:
             joined.append((start, end))
@@ -89,10 +85,8 @@ def place_of(metadata: Mapping[str, Any], start: int, end: int) -> str:
     numbers = [n for at, n in marks if at <= start][-1:] + [n for at, n in marks if start < at < end]
     if not unit or not any(numbers):
         return heading
-    low, high = min(filter(None, numbers)), max(numbers)
-    if unit == "page" and low < high:
-        return f"pp. {low}-{high}"
-    place = f"{unit} {low}" if low == high else f"{unit}s {low}-{high}"
+    low, high, several = min(filter(None, numbers)), max(numbers), "pp." if unit == "page" else f"{unit}s"
+    place = f"{unit} {low}" if low == high else f"{several} {low}-{high}"
     return f"{heading}, {place}" if unit == "row" and heading else place
 
 

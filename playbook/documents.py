@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,6 +17,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
 from typing import Any, Literal, NamedTuple, get_args
 
 from langchain_core.documents import Document
@@ -28,10 +27,8 @@ from playbook.checked import Frozen, load
 from playbook.readers import FORMATS, MAX_BYTES, MAX_TEXT, MEMORY, SECONDS
 
 Status = Literal["indexed", "empty", "duplicate", "rejected"]
-COMMAND = (sys.executable, "-P", "-m", "playbook.readers")
 MAX_LINE = 64_000_000
-PROGRAM_FILES = re.compile(r"~\$.*|thumbs\.db|desktop\.ini|\.ds_store", re.I | re.S)
-UNITS = FORMATS["units"]
+HIDDEN = (".", "~$")  # how the names of hidden files begin, and of the locks that Office leaves beside an open file
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,9 @@ class Manifest(Frozen):
 class ReaderProcess:
     """The process that reads files: started when first asked, killed after a fault, then restarted."""
 
-    command: Sequence[str] = COMMAND
+    command: Sequence[str] = (sys.executable, "-P", "-m", "playbook.readers")
     seconds: float = SECONDS
-    _process: subprocess.Popen[bytes] | None = None
+    _process: Popen[bytes] | None = None
 
     def read(self, path: Path) -> dict[str, Any]:
         """What `readers.answer` gives for a file, or {"error": reason} when the process died, hung or said too much."""
@@ -94,11 +91,10 @@ class ReaderProcess:
             self.close()
         return reply
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> Popen[bytes]:
         paths = [str(Path(__file__).resolve().parents[1]), *filter(None, sys.path)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        self._process = subprocess.Popen(self.command, env=environment, start_new_session=True, **pipes)
+        own = {"env": {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, "start_new_session": True}
+        self._process = Popen(self.command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, **own)
         return self._process
 
     def close(self) -> None:
@@ -109,7 +105,7 @@ class ReaderProcess:
                 self._process = None
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def _kill(process: Popen[bytes]) -> None:
     with suppress(OSError, AttributeError):  # Windows has no process groups; there the reader alone is ended
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()
@@ -142,25 +138,24 @@ def load_folder(folder: Path, manifest: Path | None = None) -> Corpus:
         for source in tqdm(found, "reading", leave=False, disable=len(found) <= 100, unit="file"):
             path, fault = found[source]
             reply = {"error": fault} if fault else process.read(path.absolute())
-            entry = entries.get(source, FileEntry())
-            status, reason = _fate(source, reply, entry, seen)
-            taken = list(_sections(source, reply, entry)) if status == "indexed" else []
+            status, reason = _fate(source, reply, entries[source], seen)
+            taken = list(_sections(source, reply, entries[source])) if status == "indexed" else []
             sections += taken
             words = sum(len(section.page_content.split()) for section in taken)
             files.append(FileReport(source, status, reason, len(taken), words))
     for about in (section.metadata for section in sections):
-        about["replaced_by"] = [s for s in seen.values() if about["source"] in entries.get(s, FileEntry()).replaces]
+        about["replaced_by"] = [s for s in seen.values() if about["source"] in entries[s].replaces]
     return Corpus(tuple(sections), tuple(files))
 
 
 def load_manifest(path: Path | None, sources: set[str]) -> dict[str, FileEntry]:
-    """Entries of documents.yaml by source, none without it. Raises ValueError naming file and entry for what does not fit."""
+    """The entry of each source in documents.yaml. Raises ValueError naming file and entry for what does not fit."""
     files = load(Manifest, path).files if path and path.exists() else {}
     for name, entry in files.items():
         for other in (name, *entry.replaces):
             if other not in sources or name in entry.replaces:
                 raise ValueError(f"{path}: files: {name}: {other} is no other file of the folder. Correct that entry.")
-    return files
+    return {source: files.get(source, FileEntry()) for source in sources}
 
 
 def _source(path: Path, folder: Path) -> str:
@@ -170,16 +165,13 @@ def _source(path: Path, folder: Path) -> str:
 
 def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
     """(path, why it is not read or "") of everything in the folder but folders and hidden files."""
-    root, locked = os.path.realpath(folder), []
+    locked: list[OSError] = []
     for where, folders, names in os.walk(folder, onerror=locked.append):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for path in (Path(where, name) for name in [*folders, *names]):
-            inside = Path(os.path.realpath(path)).is_relative_to(root)
-            if PROGRAM_FILES.fullmatch(path.name):
-                yield path, "a program's own file, no document"
-            elif path.is_symlink() and not (path.is_file() and inside):
+        folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
+        for path in (Path(where, name) for name in [*folders, *names] if not name.startswith(HIDDEN)):
+            if path.is_symlink():
                 yield path, "a link: copy the file itself into the folder"
-            elif not path.is_dir() and not path.name.startswith("."):
+            elif not path.is_dir():
                 yield path, "" if path.is_file() else "no file but a device or a pipe"
     yield from ((Path(error.filename), "a folder that could not be opened: check its rights") for error in locked)
 
@@ -207,6 +199,6 @@ def _sections(source: str, reply: dict[str, Any], entry: FileEntry) -> Iterator[
                 text += " " if page > number else "\n" if text else ""
                 marks += [[len(text), page]] if not marks or marks[-1][1] != page else []
                 text += part
-        unit = UNITS.get(ending, "" if heading else "paragraph")
+        unit = FORMATS["units"].get(ending, "" if heading else "paragraph")
         own = {"heading": heading, "unit": unit, "marks": marks, "order": order}
         yield Document(page_content=text, metadata={**shared, **own})

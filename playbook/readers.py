@@ -18,10 +18,10 @@ import statistics
 import sys
 import zipfile
 from collections import Counter, namedtuple
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from importlib.util import find_spec
-from itertools import chain, groupby, islice, pairwise
+from itertools import chain, groupby, islice, pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ Item = tuple[int, int, str]  # what a reader of one format gives: (level, number
 
 OCR = 10 if find_spec("docling") else 1  # the extra that reads scans takes more of everything
 SECONDS, MEMORY = 60 * OCR, 2 * OCR * 2**30
-MAX_BYTES, MAX_UNZIPPED, MAX_TEXT, MAX_MAILS = 50_000_000, 300_000_000, 5_000_000, 3  # a mail in a mail in a mail
+MAX_BYTES, MAX_UNZIPPED, MAX_TEXT = 50_000_000, 300_000_000, 5_000_000
 FORMATS = read_yaml(TABLES / "formats.yaml")
 PASSWORD = "password-protected: save a copy without the password"
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -67,31 +67,39 @@ def read(data: bytes, ending: str, notes: list[str]) -> Iterator[Block]:
 def _items(data: bytes, ending: str, notes: list[str]) -> Iterator[Item]:
     """What the format's reader gives, once the content is what its ending says."""
     if ending not in READERS:
-        raise Unreadable(
-            FORMATS["convert"].get(ending, f"{ending or 'no ending'}: not a format we read ({', '.join(READERS)})")
-        )
+        unknown = f"{ending or 'no ending'}: not a format we read ({', '.join(READERS)})"
+        raise Unreadable(FORMATS["convert"].get(ending, unknown))
     holds = next((name for magic, name in MAGIC.items() if data.startswith(magic)), "")
-    if ending[:4] not in (".doc", ".xls", ".ppt"):
-        if holds and not (ending == ".pdf" and holds == "a PDF"):
-            raise Unreadable(f"holds {holds}, not what {ending} says: give it its right ending")
-    elif data.startswith(OLE):
+    office = ending[:4] in (".doc", ".xls", ".ppt")
+    if office and data.startswith(OLE):
         locked = "EncryptedPackage".encode("utf-16-le") in data
         raise Unreadable(PASSWORD if locked else f"an old Office file named {ending}: open it and save it as {ending}")
-    else:
-        size = sum(entry.file_size for entry in zipfile.ZipFile(io.BytesIO(data)).infolist())
-        if size > MAX_UNZIPPED or size > max(20_000_000, 200 * len(data)):
-            raise Unreadable(f"unpacks to {size // 10**6:,} MB, more than a document holds: split it")
+    if holds not in ("", "a PDF" if ending == ".pdf" else "a zip or Office file" if office else ""):
+        raise Unreadable(f"holds {holds}, not what {ending} says: give it its right ending")
+    if office:
+        _check_parts(zipfile.ZipFile(io.BytesIO(data)), 200 * len(data), notes)
     return READERS[ending](data, notes)
+
+
+def _check_parts(archive: zipfile.ZipFile, most: int, notes: list[str]) -> None:
+    """Refuse an Office file that unpacks to more than `most` bytes, and note what of it is not read."""
+    size = sum(entry.file_size for entry in archive.infolist())
+    if size > min(MAX_UNZIPPED, max(20_000_000, most)):
+        raise Unreadable(f"unpacks to {size // 10**6:,} MB, more than a document holds: split it")
+    for rule in FORMATS["not_read"]:
+        parts = [name for name in archive.namelist() if re.fullmatch(rule["part"], name)]
+        found = [(name, match) for name in parts for match in re.findall(rule["holds"].encode(), archive.read(name))]
+        for name, first in found[:1]:
+            notes.append(rule["says"].format(count=len(found), part=Path(name).stem, first=first.decode("latin-1")))
 
 
 def reason(error: Exception) -> str:
     """Why a file was rejected, in words its owner understands."""
     text = _line(str(error))
-    if "password" in text.lower():
-        return PASSWORD
-    if isinstance(error, Unreadable | PermissionError):
-        return text if isinstance(error, Unreadable) else "no permission to read it"
-    return f"damaged or not what its ending says ({type(error).__name__}: {text[:80]})"
+    memory = f"needs more than {MEMORY // 2**30} GB of memory: split it"
+    known = {Unreadable: text, PermissionError: "no permission to read it", MemoryError: memory}
+    damaged = f"damaged or not what its ending says ({type(error).__name__}: {text[:80]})"
+    return PASSWORD if "password" in text.lower() else known.get(type(error), damaged)
 
 
 def _line(text: str) -> str:
@@ -100,33 +108,30 @@ def _line(text: str) -> str:
 
 def outline(items: Iterable[Item]) -> Iterator[Block]:
     """Text under its heading path "A > B"; a heading with nothing below it is given as text, so that it is not lost."""
-    path: list[Item] = []
-    used = 0  # how many headings of the path have text below them
-    for level, number, text in chain(items, [(1, 0, "")]):
-        while level and path and abs(path[-1][0]) >= abs(level):
-            own, where, heading = path.pop()
-            if len(path) >= used and own > 0:
-                yield " > ".join(title for *_, title in path), where, heading
-            used = len(path)
-        if level and text.strip():
-            path.append((level, number, text))
-        elif text.strip():
-            used = len(path)
-            yield " > ".join(title for *_, title in path), number, text
+    path: list[tuple[int, str]] = []
+    said = (item for item in items if item[2].strip())
+    for (level, number, text), (below, *_) in pairwise(chain(said, [(1, 0, "")])):
+        while level and path and path[-1][0] >= abs(level):
+            path.pop()
+        if level and (not below or abs(below) > abs(level)):
+            path.append((abs(level), text))
+        elif level >= 0:
+            yield " > ".join(title for _, title in path), number, text
 
 
-def table_row(heads: list[str], cells: list[str]) -> str:
-    """One table row as a line that can be read alone: `head: cell | head: cell`; empty cells are left out."""
-    if len(heads) != len(cells):
-        return " | ".join(c for c in cells if c)
-    return " | ".join(f"{h}: {c}" if h else c for h, c in zip(heads, cells, strict=True) if c)
+def table_row(heads: list[str], cells: list[str], ragged: bool = False) -> str:
+    """One table row as a line that can be read alone: `head: cell | head: cell`; empty cells are left out.
+
+    A row of another length than its heads has slipped and is given without them, but not in a `ragged` table.
+    """
+    named = heads if ragged or len(heads) == len(cells) else []
+    return " | ".join(f"{h}: {c}" if h else c for h, c in zip_longest(named, cells, fillvalue="") if c)
 
 
 def table_items(rows: Iterable[list[str]], words: int = 0) -> Iterator[Item]:
     """Rows, numbered from 1, as lines under the heads: the first row that is mostly filled and has `words` words.
 
-    Rows above it are plain lines. With `words`, short rows are filled up: a sheet's row ends with its last cell, while a
-    CSV row of another length has slipped and is not put under heads it may not belong to.
+    Rows above it are plain lines. With `words` the table is ragged: a sheet's row ends with its last cell.
     """
     lines = ((n, [_line(cell) for cell in cells]) for n, cells in enumerate(rows, start=1) if any(cells))
     ahead = list(islice(lines, 30))
@@ -137,8 +142,7 @@ def table_items(rows: Iterable[list[str]], words: int = 0) -> Iterator[Item]:
         if not heads and len(ahead) > 1 and named >= words and sum(map(bool, cells)) > 0.6 * width:
             heads = cells
         else:
-            size = max(len(heads), len(cells)) if words and heads else 0
-            yield 0, number, table_row(*(part + [""] * (size - len(part)) for part in (heads, cells)))
+            yield 0, number, table_row(heads, cells, ragged=words > 0)
 
 
 def decode(data: bytes, notes: list[str], declared: str = "") -> str:
@@ -181,36 +185,24 @@ def _read_md(data: bytes, notes: list[str]) -> Iterator[Item]:
 
 def _read_html(data: bytes, notes: list[str]) -> Iterator[Item]:
     """Each run of text inside one block element is an item, whatever that element is, so that no text is lost."""
-    from bs4 import BeautifulSoup, NavigableString
-    from bs4.dammit import EncodingDetector
+    import bs4
 
-    declared = EncodingDetector.find_declared_encoding(data[:2048], is_html=True) or ""
-    soup = BeautifulSoup(decode(data, notes, declared), "html.parser")
+    declared = bs4.dammit.EncodingDetector.find_declared_encoding(data[:2048], is_html=True) or ""
+    soup = bs4.BeautifulSoup(re.sub("(?i)<br", " <br", decode(data, notes, declared)), "html.parser")
     for tag in soup(["script", "style", "nav", "template", "title"]):
         tag.decompose()
-    for line_break in soup("br"):
-        line_break.replace_with(" ")
-    strings = [s for s in soup.descendants if type(s) is NavigableString]  # comments and the like are subclasses
-    for number, (_, run) in enumerate(groupby(strings, key=lambda s: id(_owner(s))), start=1):
-        texts = list(run)
-        owner = _owner(texts[0])
-        level = int(owner.name[1]) if re.fullmatch("h[1-6]", owner.name) else 0
-        yield level, number, _html_row(owner) if owner.name == "tr" else "".join(texts)
-
-
-def _owner(string: Any) -> Any:
-    """The table row a text stands in, else the nearest element around it that is not part of a running line."""
-    row = string.find_parent("tr")
-    return row if row and not row.find("table") else next(p for p in string.parents if p.name not in INLINE)
-
-
-def _html_row(row: Any) -> str:
-    """A table row as a line; empty for the row that holds only the column heads."""
-    first, *more = (row.find_parent("table") or row).find_all("tr") or [row]
-    heads, cells = ([_line(c.get_text()) for c in r.find_all(["td", "th"])] for r in (first, row))
-    if not more or not first.find("th") or any(c.get_text(strip=True) for c in first.find_all("td")):
-        return table_row([], cells)
-    return table_row(heads, cells) if row is not first else ""
+    for table in soup("table"):
+        rows = [row for row in table("tr") if row.find_parent("table") is table and not row.find("table")]
+        texts = [[_line(cell.get_text()) for cell in row(["td", "th"])] for row in rows]
+        named = len(rows) > 1 and rows[0].find("th") and not any(cell.get_text(strip=True) for cell in rows[0]("td"))
+        heads = texts[0] if named else []
+        for row, cells in zip(rows, texts, strict=True):
+            row.string = "" if cells is heads else table_row(heads, cells)
+    strings = (s for s in soup.descendants if type(s) is bs4.NavigableString)  # comments and the like are subclasses
+    owned = [(next(tag for tag in s.parents if tag.name not in INLINE), s) for s in strings]
+    for number, (_, run) in enumerate(groupby(owned, key=lambda pair: id(pair[0])), start=1):
+        (block, *_), texts = zip(*run, strict=True)
+        yield int(block.name[1]) if re.fullmatch("h[1-6]", block.name) else 0, number, "".join(texts)
 
 
 def _read_csv(data: bytes, notes: list[str]) -> Iterator[Item]:
@@ -220,21 +212,13 @@ def _read_csv(data: bytes, notes: list[str]) -> Iterator[Item]:
     return table_items(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=first.count)))
 
 
-def _read_xlsx(data: bytes, notes: list[str]) -> Iterator[Item]:
+def _read_xlsx(data: bytes, _: list[str]) -> Iterator[Item]:
     import openpyxl
 
     for sheet in openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True).worksheets:
         sheet.reset_dimensions()  # what a sheet says of its own size is often wrong, and cells would be dropped
         yield -1, 0, sheet.title if sheet.sheet_state == "visible" else f"{sheet.title} (hidden sheet)"
         yield from table_items(([_cell(cell) for cell in row] for row in sheet.iter_rows()), words=2)
-    formula = rb'<c r="(\w+)"[^>]*>\s*<f[^>]*(?:/>|>[^<]*</f>)\s*(?:<v ?/>|<v></v>)?\s*</c>'
-    archive = zipfile.ZipFile(io.BytesIO(data))
-    names = [name for name in archive.namelist() if name.startswith("xl/worksheets/sheet")]
-    if any(name.startswith("xl/charts/") for name in archive.namelist()):
-        notes.append("its charts were not read")
-    empty = [cell.decode() for name in names for cell in re.findall(formula, archive.read(name))]
-    if empty:
-        notes.append(f"{len(empty)} formula(s) without a stored result, as in {empty[0]}: save the file in Excel")
 
 
 def _cell(cell: Any) -> str:
@@ -242,26 +226,24 @@ def _cell(cell: Any) -> str:
     value = cell.value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "" if value is None else str(getattr(value, "isoformat", value.__str__)()).removesuffix("T00:00:00")
-    style = re.sub(r"\[\$([^\]-]*)[^\]]*\]", r"\1", cell.number_format or "").split(";")[0]
-    places, sign = re.search(r"\.(0+)", style), re.search(r"[$€£¥]", style)
-    comma = "," if "#,#" in style else ""
-    if "%" in style:
-        return f"{100 * value:.{len(places[1]) if places else 0}f}%"
-    shown = f"{value:{comma}.{len(places[1])}f}" if places else f"{value:{comma}.8f}".rstrip("0").rstrip(".")
-    if sign:
-        return f"{shown} {sign[0]}" if sign.start() > style.find("0") else sign[0] + shown
-    return shown
+    style = re.sub(r"\[\$([^\]-]*)[^\]]*\]", r"\1", cell.number_format or "").replace('"', "").split(";")[0]
+    head, digits, tail = re.match(r"([^0#]*)([0#,.]*)(.*)", style, re.S).groups()
+    places, percent = digits.partition(".")[2].count("0"), "%" in tail
+    shown = f"{value * 100**percent:{',' if ',' in digits else ''}.{places if places or percent else 8}f}"
+    if not places and not percent:
+        shown = shown.rstrip("0").rstrip(".")
+    before, after = ("".join(re.findall(" ?[$€£¥%]", part)) for part in (head, tail))
+    return before + shown + after
 
 
-def _read_docx(data: bytes, notes: list[str]) -> Iterator[Item]:
+def _read_docx(data: bytes, _: list[str]) -> Iterator[Item]:
     """Body under its headings; then headers, footers, footnotes, endnotes and comments, each text once."""
     import docx
 
     document = docx.Document(io.BytesIO(data))
-    named = {s.style_id: re.match(r"Title$|Heading (\d)", s.name or "") for s in document.styles}
-    levels = {style: 1 + int(found[1] or 0) for style, found in named.items() if found}
-    based = {s.style_id: s.base_style.style_id for s in document.styles if getattr(s, "base_style", None)}
-    yield from _xml_items(document.element, {s: levels[p] for s, p in based.items() if p in levels} | levels)
+    named = {s.style_id: f"{s.name}\n{getattr(s, 'base_style', None) and s.base_style.name}" for s in document.styles}
+    found = {style: re.search(r"^(?:Title$|Heading (\d))", names, re.M) for style, names in named.items()}
+    yield from _xml_items(document.element, {style: 1 + int(name[1] or 0) for style, name in found.items() if name})
     given = set()
     for part in sorted(document.part.package.iter_parts(), key=lambda part: part.partname):
         if kind := re.search(r"/(header|footer|footnote|endnote|comment)s?\d*\.xml$", part.partname):
@@ -271,7 +253,7 @@ def _read_docx(data: bytes, notes: list[str]) -> Iterator[Item]:
             yield from items
 
 
-def _read_pptx(data: bytes, notes: list[str]) -> Iterator[Item]:
+def _read_pptx(data: bytes, _: list[str]) -> Iterator[Item]:
     import pptx
 
     for number, slide in enumerate(pptx.Presentation(io.BytesIO(data)).slides, start=1):
@@ -281,8 +263,6 @@ def _read_pptx(data: bytes, notes: list[str]) -> Iterator[Item]:
         yield from ((0, number, text) for *_, text in _xml_items(slide.element, {}) if text != said)
         if slide.has_notes_slide and (frame := slide.notes_slide.notes_text_frame) is not None and frame.text.strip():
             yield 0, number, f"Notes: {frame.text}"
-        if next(slide.element.iter("{*}chart", "{*}relIds"), None) is not None:
-            notes.append(f"slide {number} has a chart or diagram that was not read")
 
 
 def _xml_items(root: Any, levels: dict[str, int]) -> Iterator[Item]:
@@ -326,8 +306,7 @@ def _read_pdf(data: bytes, notes: list[str]) -> Iterator[Item]:
 
     with closing(pypdfium2.PdfDocument(data)) as pdf:
         pages = [_printed_lines(page, number) for number, page in enumerate(pdf, start=1)]
-        empty = [n for n, lines in enumerate(pages) if not lines]
-        bare = [str(n + 1) for n in empty if next(pdf[n].get_objects(max_depth=1), None)]
+        bare = [str(n) for n, lines in enumerate(pages, 1) if not lines and next(pdf[n - 1].get_objects(), None)]
     if not any(pages):
         return _scan_items(data, notes)
     if bare:
@@ -356,13 +335,9 @@ def _printed_lines(page: Any, number: int) -> list[PrintedLine]:
 
 
 def _bold(text_page: Any, index: int) -> bool:
-    import ctypes
-
-    from pypdfium2 import raw
-
-    name, flags = ctypes.create_string_buffer(200), ctypes.c_int()
-    raw.FPDFText_GetFontInfo(text_page, index, name, 200, flags)
-    return b"bold" in name.value.lower() or raw.FPDFText_GetFontWeight(text_page, index) >= 600
+    printed = text_page.get_textobj(index)
+    font = printed and printed.get_font()
+    return bool(font) and ("bold" in font.get_base_name().lower() or font.get_weight() >= 600)
 
 
 def _paragraphs(pages: list[list[PrintedLine]]) -> Iterator[Item]:
@@ -398,9 +373,8 @@ def _goes_on(line: PrintedLine, after: PrintedLine, right: float, pitch: float) 
     flows = line.right + word > right or (not ended and after.text[0].islower())
     row = all(re.search(r"\d\S*$", text) for text in (line.text, after.text))  # of a table, figures at its right
     alike = abs(line.height - after.height) < 1 and line.bold == after.bold
-    if not flows or not alike or row or BULLET.match(after.text):
-        return False
-    return not ended if after.page == line.page + 1 else 0 < line.base - after.base <= 1.2 * max(pitch, line.height)
+    below = not ended if after.page == line.page + 1 else 0 < line.base - after.base <= 1.2 * max(pitch, line.height)
+    return flows and alike and below and not row and not BULLET.match(after.text)
 
 
 def _running(pages: list[list[PrintedLine]]) -> dict[PrintedLine, str]:
@@ -408,12 +382,12 @@ def _running(pages: list[list[PrintedLine]]) -> dict[PrintedLine, str]:
     edges = {}  # their text, with numbers near the page's own as #
     for page in (sorted(page, key=lambda line: line.base) for page in pages if len(pages) > 1):
         for line in page[:2] + page[-2:]:
-            near = "|".join(str(n) for n in range(max(0, line.page - 9), line.page + 10))
-            edges[line] = re.sub(rf"(?<!\d)({near})(?!\d)", "#", line.text)
-    often = Counter(edges.values())
+            near = rf"(?<!\d)({'|'.join(map(str, range(max(0, line.page - 9), line.page + 10)))})(?!\d)"
+            edges[line] = re.sub(near, "#", line.text)
+    often, most = Counter(edges.values()), max(2, len(pages) / 2)
     said = {line: PAGE_MARK.sub("", text) for line, text in edges.items()}
-    recur = {line: text for line, text in said.items() if not text or often[edges[line]] >= max(2, len(pages) / 2)}
-    return {line: line.text if "#" in text else text for line, text in recur.items()}
+    recur = [line for line, text in said.items() if not text or often[edges[line]] >= most]
+    return {line: line.text if "#" in said[line] else said[line] for line in recur}
 
 
 def _scan_items(data: bytes, notes: list[str]) -> Iterator[Item]:
@@ -429,49 +403,39 @@ def _scan_items(data: bytes, notes: list[str]) -> Iterator[Item]:
         yield from ((level, page, text) for level, _, text in items)
 
 
-def _read_eml(data: bytes, notes: list[str]) -> Iterator[Item]:
-    message = email.message_from_bytes(data, policy=email.policy.default)
-    if not any(message[name] for name in ("From", "To", "Subject", "Date")):
+def _read_mail(data: bytes, notes: list[str]) -> Iterator[Item]:
+    """The messages of a mailbox, which begins with the word From, or the one message of an .eml."""
+    if not re.match(rb"([^\r\n]+\r?\n)*?(From|To|Subject|Date):", data, re.I):
         raise Unreadable("no mail: it has no sender, date or subject")
-    return _mail(message, 1, notes)
+    for part in re.split(rb"(?:\A|\r?\n\r?\n)From [^\n]*\n", data)[1:] if data[:5] == b"From " else [data]:
+        yield from _mail(email.message_from_bytes(part, policy=email.policy.default), notes)
 
 
-def _read_mbox(data: bytes, notes: list[str]) -> Iterator[Item]:
-    if not data.startswith(b"From "):
-        raise Unreadable("no mailbox: its first line does not begin with From")
-    for part in re.split(rb"(?:\A|\r?\n\r?\n)From [^\n]*\n", data)[1:]:
-        yield from _mail(email.message_from_bytes(part, policy=email.policy.default), 1, notes)
-
-
-def _mail(message: Any, depth: int, notes: list[str]) -> Iterator[Item]:
-    """Header line, body and attachments of one message, under its subject."""
-    yield depth, 0, str(message["Subject"] or "no subject")
+def _mail(message: Any, notes: list[str]) -> Iterator[Item]:
+    """Header line, body and attachments of one message, under its subject; so too a mail in a mail, one level down."""
+    yield 1, 0, str(message["Subject"] or "no subject")
     yield 0, 0, " | ".join(f"{name}: {message[name]}" for name in ("From", "To", "Date", "Subject") if message[name])
-    body = message.get_body(("plain", "html"))
-    attached = list(message.iter_attachments()) or [message] * (body is None and not message.is_multipart())
-    for part in [body, *attached] if body is not None else attached:
+    body, several = message.get_body(("plain", "html")), message.get_content_maintype() == "multipart"
+    own = [body] if body is not None else [] if several else [message]
+    for part in [*own, *message.iter_attachments()]:
         kind = part.get_content_subtype()
         name = (part is not body and part.get_filename()) or f"part.{kind.replace('plain', 'txt')}"
         try:
-            if kind == "rfc822" and depth < MAX_MAILS:
-                yield from _mail(part.get_content(), depth + 1, notes)
+            if kind == "rfc822":
+                yield from ((level and level + 1, 0, text) for level, _, text in _mail(part.get_content(), notes))
                 continue
             if part is not body:
-                yield depth + 1, 0, name
+                yield 2, 0, name
             data = part.get_payload(decode=True) or b""
             if part.get_content_maintype() == "text":
                 data = decode(data, notes, part.get_content_charset() or "").encode()
             items = _items(data, Path(name).suffix.lower(), notes)
-            yield from ((level and abs(level) + depth + 1, 0, text) for level, _, text in items)
+            yield from ((level and abs(level) + 2, 0, text) for level, _, text in items)
         except Exception as error:  # one bad attachment costs only itself
             yield 0, 0, f"{name} was not read: {reason(error)}"
 
 
-READERS: dict[str, Callable[[bytes, list[str]], Iterator[Item]]] = {
-    f".{reader.__name__[6:]}": reader
-    for reader in (_read_md, _read_html, _read_pdf, _read_docx, _read_xlsx, _read_pptx, _read_csv, _read_txt, _read_eml)
-}
-READERS |= {".mbox": _read_mbox, ".htm": _read_html, ".tsv": _read_csv, ".xlsm": _read_xlsx, ".pptm": _read_pptx}
+READERS = {ending: globals()[f"_read_{kind}"] for ending, kind in FORMATS["read"].items()}
 
 
 def answer(path: Path) -> dict[str, Any]:
@@ -484,10 +448,8 @@ def answer(path: Path) -> dict[str, Any]:
         blocks = list(read(data, path.suffix.lower(), notes)) if data.strip() else []
         notes = list(dict.fromkeys(notes)) if data.strip() else ["the file has no content"]
         return {"sha256": hashlib.sha256(data).hexdigest(), "blocks": blocks, "notes": notes}
-    except MemoryError:
-        return {"error": f"needs more than {MEMORY // 2**30} GB of memory: split it", "fatal": True}
     except Exception as error:  # one bad file must not stop the folder; its reason is shown to the client
-        return {"error": reason(error)}
+        return {"error": reason(error), "fatal": isinstance(error, MemoryError)}
 
 
 def serve() -> None:

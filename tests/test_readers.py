@@ -162,7 +162,8 @@ def test_binary_under_a_text_ending_is_rejected(monkeypatch: pytest.MonkeyPatch)
         ("a.txt", readers.OLE + b"x", "holds an old Office file, not what .txt says"),
         ("a.docx", readers.OLE + b"WordDocument", "an old Office file named .docx: open it and save it as .docx"),
         ("a.xlsx", readers.OLE + "EncryptedPackage".encode("utf-16-le"), "password-protected: save a copy"),
-        ("a.pptx", pdf(["x"]), "damaged or not what its ending says (BadZipFile"),
+        ("a.pptx", pdf(["x"]), "holds a PDF, not what .pptx says: give it its right ending"),
+        ("a.pptx", b"just text", "damaged or not what its ending says (BadZipFile"),
         ("a.docx", b"PK\x03\x04 not a zip", "damaged or not what its ending says (BadZipFile"),
         ("a.docx", saved(openpyxl.Workbook()), "damaged or not what its ending says"),
         ("a.xlsx", saved(docx.Document()), "damaged or not what its ending says"),
@@ -176,7 +177,7 @@ def test_binary_under_a_text_ending_is_rejected(monkeypatch: pytest.MonkeyPatch)
         ("a.msg", b"x", "an Outlook message: open it and save it as .eml"),
         ("a.xyz", b"x", ".xyz: not a format we read (.md, "),
         ("a.eml", b"no header at all\n\njust text", "no mail: it has no sender, date or subject"),
-        ("a.mbox", b"just text", "no mailbox: its first line does not begin with From"),
+        ("a.mbox", b"just text", "no mail: it has no sender, date or subject"),
     ],
 )
 def test_what_cannot_be_read_says_why(name: str, data: bytes, said: str) -> None:
@@ -285,6 +286,10 @@ def test_html_text_outside_paragraphs_is_not_lost() -> None:
         assert text.count(word) == 1, word
 
 
+def test_html_blocks_of_the_same_words_stay_blocks() -> None:
+    assert texts("a.html", "<p>same</p><p>same</p><p>same</p>") == ["same", "same", "same"]
+
+
 def test_html_words_in_running_lines_keep_their_blanks_and_stops() -> None:
     assert texts("a.html", "<p><b>Pay</b> <i>only</i> <a href='#'>here</a>.<br>Not<br/>there.</p>") == [
         "Pay only here. Not there."
@@ -368,6 +373,9 @@ def test_xlsx_rows_repeat_their_heads_and_cells_read_as_people_see_them() -> Non
         (-4, "0.00", "-4.00"),
         (12.5, "#,##0.00 [$€-407]", "12.50 €"),
         (12.5, "[$£-809]0.00", "£12.50"),
+        (12.5, "#,##0.00€", "12.50€"),
+        (-1234.5, '_("$"* #,##0.00_);_("$"* (#,##0.00)', "$-1,234.50"),
+        (0.125, "0.0%", "12.5%"),
         (0, "General", "0"),
         (datetime.time(9, 30), "h:mm", "09:30:00"),
         ("  two \n words", "@", "two words"),
@@ -396,7 +404,7 @@ def test_xlsx_formulas_give_their_stored_result_or_are_named() -> None:
 def test_xlsx_charts_are_named_as_not_read() -> None:
     book = workbook()
     book.active.add_chart(openpyxl.chart.BarChart(), "H2")
-    assert read_with_notes("a.xlsx", saved(book))[1] == ["its charts were not read"]
+    assert read_with_notes("a.xlsx", saved(book))[1] == ["1 chart(s) or diagram(s) not read, the first in drawing1"]
 
 
 def test_xlsx_whose_declared_size_is_wrong_loses_no_cell() -> None:
@@ -516,6 +524,20 @@ def test_docx_footnotes_are_read() -> None:
     assert blocks("a.docx", data)[-1] == ("Footnotes", 1, "Only in zone 2.")
 
 
+def test_docx_charts_are_named_as_not_read() -> None:
+    space = "http://schemas.openxmlformats.org/drawingml/2006/chart"
+
+    def with_chart(name: str, content: bytes) -> bytes:
+        chart = f'<w:drawing xmlns:c="{space}"><a:graphicData xmlns:a="a" uri="{space}"/></w:drawing>'
+        inside = f"<w:body><w:p><w:r>{chart}</w:r></w:p>".encode()
+        return content.replace(b"<w:body>", inside) if name == "word/document.xml" else content
+
+    assert read_with_notes("a.docx", word_file())[1] == []
+    found, notes = read_with_notes("a.docx", rezipped(word_file(), with_chart))
+    assert found == blocks("a.docx", word_file())
+    assert notes == ["1 chart(s) or diagram(s) not read, the first in document"]
+
+
 def test_pptx_titles_text_groups_tables_and_notes() -> None:
     deck = pptx.Presentation()
     slide = deck.slides.add_slide(deck.slide_layouts[1])
@@ -554,7 +576,7 @@ def test_pptx_charts_are_named_as_not_read() -> None:
     data.categories = ["Q1"]
     data.add_series("2026", [3])
     slide.shapes.add_chart(XL_CHART_TYPE.PIE, 0, 0, 999, 999, data)
-    assert read_with_notes("a.pptx", saved(deck))[1] == ["slide 1 has a chart or diagram that was not read"]
+    assert read_with_notes("a.pptx", saved(deck))[1] == ["1 chart(s) or diagram(s) not read, the first in slide1"]
 
 
 # ----------------------------------------------------------------------------------------------------------------- PDF
@@ -694,13 +716,37 @@ def test_eml_with_html_only_and_mails_inside_mails() -> None:
         inner = outer
     found = [(h, t) for h, _, t in blocks("a.eml", inner.as_bytes())]
     assert ("Level 1 > Level 2 > Level 3", "text 3") in found
-    assert "was not read" in found[-1][1] and "deepest" not in str(found)
+    assert found[-1] == ("Level 1 > Level 2 > Level 3 > Level 4 > Level 5", "deepest")
+
+
+def test_eml_parts_that_follow_a_mail_inside_stand_under_the_outer_mail() -> None:
+    message = mail("Outer", "outer text")
+    message.add_attachment(b"note", "text", "plain", filename="a.txt")
+    message.add_attachment(mail("Inner", "inner text"))
+    message.add_attachment(b"note", "text", "plain", filename="b.txt")
+    found = [(h, t) for h, _, t in blocks("a.eml", message.as_bytes()) if t in ("note", "inner text")]
+    assert found == [("Outer > a.txt", "note"), ("Outer > Inner", "inner text"), ("Outer > b.txt", "note")]
 
 
 def test_eml_that_is_one_attachment_is_not_lost() -> None:
     message = mail()
     message.set_content(b"part,price\nLR-310,14\n", "application", "octet-stream", filename="prices.csv")
     assert blocks("a.eml", message.as_bytes())[-1] == ("Route 9 > prices.csv", 0, "part: LR-310 | price: 14")
+
+
+def test_eml_that_is_one_mail_inside_is_not_lost() -> None:
+    data = b"From: a@fennmoor.example\nSubject: Outer\nContent-Type: message/rfc822\n\nSubject: Inner\n\nThe text.\n"
+    assert blocks("a.eml", data)[-1] == ("Outer > Inner", 0, "The text.")
+
+
+def test_mails_in_mails_without_end_are_refused_in_words(tmp_path: object) -> None:
+    (tmp_path / "a.eml").write_bytes(b"From: a\nContent-Type: message/rfc822\n\n" * 5000 + b"Subject: x\n\ntext\n")
+    assert "RecursionError" in answer(tmp_path / "a.eml")["error"]
+
+
+def test_eml_with_a_paragraph_that_begins_with_from_is_one_message() -> None:
+    found = blocks("a.eml", mail(text="First.\n\nFrom here on it is open.\n").as_bytes())
+    assert [t for h, _, t in found if h == "Route 9"][1:] == ["First.", "From here on it is open."]
 
 
 def test_mbox_reads_each_message() -> None:
