@@ -5,8 +5,6 @@ model, told to answer only from what it was given. A citation is checked against
 shown. Knows a retriever; knows no files and no gold answers. The decision to refuse is `refusal`'s.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterable, Sequence

@@ -4,8 +4,6 @@ A row says item, arm, output, right or wrong, refused, milliseconds, tokens, and
 to run an arm, and whether an answer has the form asked for; does not know statistics, plans or causes.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

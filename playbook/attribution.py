@@ -5,8 +5,6 @@ pattern of recoveries means which cause is a table: playbook/tables/causes.yaml.
 something changed; does not know plans, gates or plots.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain, zip_longest

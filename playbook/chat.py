@@ -4,8 +4,6 @@ Knows names, messages and tokens; no documents, no questions. LangChain's own pa
 cannot be installed beside the current huggingface_hub, hence `LocalChat`.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

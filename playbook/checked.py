@@ -3,8 +3,6 @@
 Knows YAML and pydantic. It does not know what any file is about.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args

@@ -5,8 +5,6 @@ ready-made splitters lose the character span when they count tokens (they report
 the few lines of packing here, on sentence bounds found by sentencex. Knows no files, no index, no questions.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping

@@ -5,8 +5,6 @@ there is one. Without one they are similarity methods: evidence by proxy, never 
 real classifier: direct evidence. Knows vectors, labels and a chat model; no files.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

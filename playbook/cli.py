@@ -3,8 +3,6 @@
 Nothing is computed here that a notebook could not compute with the same functions.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import subprocess
@@ -94,7 +92,7 @@ def new(
     print(f'Next: playbook ask {client} "a question", then playbook run {client}')
 
 
-def _account(corpus: Corpus) -> list[str]:
+def _account(corpus: "Corpus") -> list[str]:
     """The sum that accounts for every file, and a line for each file that was not simply read."""
     counts = corpus.counts()
     total = f"{counts['files']} files = " + " + ".join(f"{n} {s}" for s, n in counts.items() if s != "files")

@@ -4,8 +4,6 @@ Pure. Applies written rules to results; its sentences and limits are in tables/d
 and writes no file. An overridden gate is treated here as if it had stayed closed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any

@@ -5,8 +5,6 @@ applies it. It does not know what anything costs (economics), whether an approac
 client's folder is (engagement). Taught in notebooks/01_diagnose.ipynb.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Collection, Iterable
 from datetime import date
@@ -163,7 +161,7 @@ class UseCase(Frozen, allow_inf_nan=True):
     description: str
     answers: dict[str, Answer] = {}
 
-    def answered(self, **changes: Answer) -> UseCase:
+    def answered(self, **changes: Answer) -> "UseCase":
         """A copy with some answers changed."""
         return self.model_copy(update={"answers": self.answers | changes})
 

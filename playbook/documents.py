@@ -5,8 +5,6 @@ together. Knows no format, no chunk, no embedding, no question. Conservation law
 duplicate + rejected, each with a reason its owner understands.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -4,8 +4,6 @@ Arithmetic and a seeded simulation on figures that the price book has checked. I
 option is any good: quality is measured later; here it is only asked how good an option would have to be.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from datetime import date

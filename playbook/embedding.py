@@ -4,8 +4,6 @@ Knows where the weights lie, that they are safe to load and the ones we vouch fo
 fast in, and how the model counts tokens. It does not know what the texts are for.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re
@@ -75,7 +73,7 @@ class LocalEmbeddings(Embeddings):
             return []
         return [len(ids) for ids in self.model.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
 
-    def matching(self, fingerprint: str) -> LocalEmbeddings:
+    def matching(self, fingerprint: str) -> "LocalEmbeddings":
         """The embedder with this fingerprint, if it is this model in a precision that "auto" may choose, else this one.
 
         So a probe that decides otherwise on another day or machine does not make an index unusable.
@@ -150,7 +148,7 @@ def _identity(name: str, path: str) -> str:
     return f"sha256-{hashlib.sha256(listing.encode()).hexdigest()[:16]}"
 
 
-def _load(path: str, precision: str) -> SentenceTransformer:
+def _load(path: str, precision: str) -> "SentenceTransformer":
     options = _safe(path)
     import torch
     from sentence_transformers import SentenceTransformer
@@ -168,7 +166,7 @@ def _safe(path: str) -> dict[str, Any]:
     return {"device": pick_device()[0], **safe}
 
 
-def _fastest(path: str) -> tuple[SentenceTransformer, str]:
+def _fastest(path: str) -> "tuple[SentenceTransformer, str]":
     """The model in float32, or in this device's half precision if that is measured faster and gives the same vectors."""
     exact, half = _load(path, "float32"), HALF[pick_device()[0]]
     try:

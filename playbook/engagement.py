@@ -4,8 +4,6 @@ Knows file names and how to write a file so that it is never half there. It does
 question or a gate is: callers hand it pydantic models and get them back.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import json
@@ -59,7 +57,7 @@ class Settings(Frozen):
 def _below(base: str, name: str, says: str) -> property:
     """A property of Engagement: the path `name` below its folder `base`."""
 
-    def path(client: Engagement) -> Path:
+    def path(client: "Engagement") -> Path:
         return getattr(client, base) / name
 
     return property(path, doc=says)

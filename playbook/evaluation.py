@@ -3,8 +3,6 @@
 Pure functions on strings and numbers; scipy does the distributions. Knows nothing of files, models or arms.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

@@ -4,8 +4,6 @@ Pure; the words of the conditions are in tables/gates.yaml. Knows checks and ver
 comes from, only what kind of evidence it is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Literal
 

@@ -3,8 +3,6 @@
 Knows the columns and what may stand in them. It does not know how an item is answered or scored.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections import Counter
@@ -45,7 +43,7 @@ class Question(Frozen, extra="ignore"):
     split: Literal["", "tune", "test"] = ""
 
     @model_validator(mode="after")
-    def _can_be_judged(self) -> Question:
+    def _can_be_judged(self) -> "Question":
         if self.answerable and not self.must_contain:
             raise ValueError(f"question {self.id} is answerable but must_contain is empty; give its key strings")
         return self

@@ -4,8 +4,6 @@ Joins documents, chunking, embedding, store, retrieval and answering for one eng
 no method of its own.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

@@ -6,8 +6,6 @@ transformers' Trainer. Knows texts, labels and weights on disk; knows no plan, g
 changed, and its hash is taken before and after to show it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -3,8 +3,6 @@
 Profiles are data (playbook/tables/profiles.yaml). Loads no model, knows nothing of documents or questions.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any, Literal
 

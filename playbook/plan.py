@@ -3,8 +3,6 @@
 Pure but for reading its table. It does not know how an arm works or what it scored.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -4,8 +4,6 @@ The only module that imports matplotlib. It draws what it is given and deliberat
 rests on.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Mapping, Sequence
@@ -36,7 +34,7 @@ STYLE |= {"axes.prop_cycle": plt.cycler(color=PALETTE[: len(DASHES)], linestyle=
 
 @plt.rc_context(STYLE)
 def break_even_chart(
-    cases: Mapping[str, BreakEven], payback: Mapping[str, Waits], months: int, next_base: float, currency: str
+    cases: "Mapping[str, BreakEven]", payback: Mapping[str, Waits], months: int, next_base: float, currency: str
 ) -> Figure:
     """Left: money won or lost month by month for each case. Right: months to payback against calls a month.
 
@@ -64,7 +62,7 @@ def break_even_chart(
 
 
 @plt.rc_context(STYLE)
-def cost_fan_chart(fans: Mapping[str, Fan], currency: str, budget: float) -> Figure:
+def cost_fan_chart(fans: "Mapping[str, Fan]", currency: str, budget: float) -> Figure:
     """One panel for each use case: what every option has cost by each month; line: median, band: 10th to 90th."""
     size = (5.6 * len(fans), 4.6)
     figure, axes = plt.subplots(1, len(fans), figsize=size, sharey=True, squeeze=False, layout="constrained")
@@ -84,7 +82,7 @@ def cost_fan_chart(fans: Mapping[str, Fan], currency: str, budget: float) -> Fig
 
 
 @plt.rc_context(STYLE)
-def arms_chart(scores: Sequence[ArmScore], title: str) -> Figure:
+def arms_chart(scores: "Sequence[ArmScore]", title: str) -> Figure:
     """Share right of each arm (dot) with its 95 % interval (bar), on one axis; hollow dots are proxy evidence."""
     figure, axis = plt.subplots(figsize=(9, 1.2 + 0.55 * max(len(scores), 1)), layout="constrained")
     names = []
@@ -101,7 +99,7 @@ def arms_chart(scores: Sequence[ArmScore], title: str) -> Figure:
 
 
 @plt.rc_context(STYLE)
-def cause_chart(mixes: Mapping[str, CauseMix]) -> Figure:
+def cause_chart(mixes: "Mapping[str, CauseMix]") -> Figure:
     """Failures by cause, one group of bars for each kind of item, with the count at the end of each bar."""
     figure, axis = plt.subplots(figsize=(9, 4), layout="constrained")
     height = 0.8 / max(len(mixes), 1)
@@ -117,7 +115,7 @@ def cause_chart(mixes: Mapping[str, CauseMix]) -> Figure:
 
 
 @plt.rc_context(STYLE)
-def curve_chart(points: Sequence[CurvePoint]) -> Figure:
+def curve_chart(points: "Sequence[CurvePoint]") -> Figure:
     """Share right on the tuning split against the number of training examples; bars span the repeats."""
     figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
     x = [p.examples for p in points]
@@ -131,7 +129,7 @@ def curve_chart(points: Sequence[CurvePoint]) -> Figure:
 
 
 @plt.rc_context(STYLE)
-def risk_chart(curves: Mapping[str, Sequence[Point]]) -> Figure:
+def risk_chart(curves: "Mapping[str, Sequence[Point]]") -> Figure:
     """Share of shown answers that are wrong against the share of questions answered; one line a way to decide."""
     figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
     for name, points in curves.items():

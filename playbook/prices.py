@@ -3,8 +3,6 @@
 Reads two YAML files and checks each figure. It deliberately does not know what the figures are used for (economics).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from datetime import date
@@ -45,7 +43,7 @@ class Figure(Frozen):
         return (self.value if self.low is None else self.low, self.value if self.high is None else self.high)
 
     @model_validator(mode="after")
-    def _plausible(self) -> Figure:
+    def _plausible(self) -> "Figure":
         low, high = self.range
         for number in (self.value, low, high):
             positive(zero=self.id in MAY_BE_ZERO, **{self.id: number})
@@ -92,7 +90,7 @@ class UseCaseInputs(Frozen):
         """The value of a figure."""
         return self.figure(id).value
 
-    def with_measured(self, measured: Mapping[str, float], source: str, as_of: date) -> UseCaseInputs:
+    def with_measured(self, measured: Mapping[str, float], source: str, as_of: date) -> "UseCaseInputs":
         """The same use case with measured figures (id -> value) in place of assumed ones."""
         new = {}
         for i, value in measured.items():

@@ -6,8 +6,6 @@ playbook.readers` reads one JSON path per line from its input and answers with o
 hurt nothing but this process. Knows no folder, no audience and no chunk; what it leaves out it says in `notes`.
 """
 
-from __future__ import annotations
-
 import csv
 import email.policy
 import hashlib

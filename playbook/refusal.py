@@ -4,8 +4,6 @@ Calibrated on tuning questions and on twins that must be refused: the same quest
 a name or number swapped for one the corpus does not hold. Knows features and outcomes; it does not search or answer.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Sequence
 from typing import NamedTuple

@@ -4,8 +4,6 @@ Renders what it is given through a Jinja2 template with escaping on; decides not
 is data here: it can never become markup.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

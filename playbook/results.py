@@ -3,8 +3,6 @@
 Only shapes. 01 and 02 have theirs beside the functions that make them (diagnosis, economics), 07's audit likewise.
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

@@ -6,8 +6,6 @@ chosen on the client's own tuning questions, and 0 (keywords only) and 1 (meanin
 hurt.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -107,7 +105,7 @@ class HybridRetriever(BaseRetriever):
             raise ValueError("the index is empty: run notebook 04 on a folder with readable documents first.")
         self.keywords = KeywordIndex(list(self.store.documents.values()))
 
-    def varied(self, **settings: object) -> HybridRetriever:
+    def varied(self, **settings: object) -> "HybridRetriever":
         """The same retriever with other settings (keyword index and embedded questions are shared)."""
         return self.model_copy(update=settings)
 

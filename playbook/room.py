@@ -3,8 +3,6 @@
 Looks and reports; installs and changes nothing.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

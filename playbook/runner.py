@@ -3,8 +3,6 @@
 Knows notebooks as files to execute and artifacts as JSON with recorded inputs. It does not know what a notebook is about.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

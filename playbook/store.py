@@ -5,8 +5,6 @@ folder per generation (vectors.npy, chunks.jsonl, manifest.json) and a file CURR
 CURRENT is the commit. LOCK is empty; whoever writes holds it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -109,7 +107,7 @@ class FaissStore(VectorStore):
         return self.add_documents([Document(page_content=t, metadata=m) for t, m in pairs], ids=ids)
 
     @classmethod
-    def from_texts(cls, texts: list[str], embedding: Embeddings, metadatas: Any = None, **kwargs: Any) -> FaissStore:
+    def from_texts(cls, texts: list[str], embedding: Embeddings, metadatas: Any = None, **kwargs: Any) -> "FaissStore":
         """A store filled with `texts`; takes `ids`."""
         store = cls(embedding)
         store.add_texts(texts, metadatas, ids=kwargs.get("ids"))
@@ -212,7 +210,9 @@ class FaissStore(VectorStore):
         return files | {"manifest.json": manifest.encode()}
 
     @classmethod
-    def open(cls, folder: Path, embedding: Embeddings, text_of: Callable[[Document], str] | None = None) -> FaissStore:
+    def open(
+        cls, folder: Path, embedding: Embeddings, text_of: Callable[[Document], str] | None = None
+    ) -> "FaissStore":
         """Read the committed generation; an absent index gives an empty store.
 
         Raises IndexMismatch when another embedder made it (naming both) or a byte has changed.

@@ -4,8 +4,6 @@ A filler turns a message into a form: written pattern rules, or a chat model hel
 judged by schema and by field, replies by rules of one shape. Knows no client: fields, codes and wordings are data.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import time

@@ -3,8 +3,6 @@
 Joins items, plan and engagement: freezes the plan, opens it again, and hands out each split by name. Scores nothing.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

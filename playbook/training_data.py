@@ -4,8 +4,6 @@ Knows texts, labels and their vectors. It trains nothing but the linear probe an
 finding proposes what to do. A pattern that finds no personal data proves nothing; findings are flags, never "clean".
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections import Counter, defaultdict

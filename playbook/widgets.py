@@ -5,8 +5,6 @@ a plain-code twin in the next cell. Uses only what ipywidgets 7.7 and 8 share; n
 and saved notebooks cannot follow those. Client text is escaped before it is shown as HTML.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
