@@ -75,11 +75,10 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str,
     """
     if not path.is_file():
         raise ValueError(f"{path.name} is not there: expected at {path}.")
-    data = path.read_bytes()
     try:
-        text = data.decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
+        line = error.object[: error.start].count(b"\n") + 1
         raise ValueError(f"{path.name} line {line} is not UTF-8: save the file as 'CSV UTF-8' and try again.") from None
     first = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ",")
@@ -118,7 +117,7 @@ def _load(path: Path, model: type[Model], key: str, unnamed: bool = False) -> li
 def load_questions(path: Path | None) -> list[Question]:
     """Frozen questions from CSV (columns: id, question, expected_answer, must_contain, source, answerable, ...).
 
-    A client without questions has no file: then the list is empty. Raises ValueError naming file, line
+    A client without questions has no file, or no path to one: then the list is empty. Raises ValueError naming file, line
     and fix for missing columns, duplicate ids, empty questions, an answerable question without key strings, or an
     `answerable` that is neither yes nor no.
     """
@@ -128,7 +127,7 @@ def load_questions(path: Path | None) -> list[Question]:
 def load_examples(path: Path | None) -> list[Example]:
     """Labelled texts from CSV (columns: text, label, optionally id).
 
-    A client without examples has no file: then the list is empty. Raises ValueError naming file, line
+    A client without examples has no file, or no path to one: then the list is empty. Raises ValueError naming file, line
     and fix for missing columns, an empty text or label, or duplicate ids.
     Duplicated or doubtful texts are not an error here: notebook 07 reports them.
     """

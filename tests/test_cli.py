@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -249,6 +250,22 @@ def test_an_answer_as_json_cites_a_document_word_for_word(
     shown = playbook("ask", "acme", "When does the shop open in the morning?").out
     assert shown.startswith(answer["citations"][0]["quote"] + "\n    [hours.md")
     assert answer["text"].startswith(answer["citations"][0]["quote"])
+
+
+def test_the_words_of_a_chat_model_come_before_what_supports_them(
+    playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Chat:
+        def invoke(self, prompt: str) -> SimpleNamespace:
+            number = re.search(r"\[(\d)\] \(hours.md\)", prompt)[1]
+            return SimpleNamespace(text=f"You find the shop open from 8 in the morning [{number}].")
+
+    make_client(tmp_path / "more", monkeypatch)
+    monkeypatch.setattr("playbook.refusal.RefusalModel.confidence", lambda *_: 1.0)
+    monkeypatch.setattr(knowledge, "client_chat", lambda _: Chat())
+    lines = playbook("ask", "acme", "When does the shop open in the morning?").out.splitlines()
+    assert lines[0].startswith("You find the shop open from 8 in the morning [")
+    assert lines[1] in DOCUMENTS["hours.md"] and lines[2].startswith("    [hours.md") and "" not in lines
 
 
 def test_a_refusal_says_why_and_is_no_failure(
