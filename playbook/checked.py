@@ -106,6 +106,7 @@ def build(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
             "too_short": f"'{field}' is empty; give at least one",
             "string_too_short": f"'{field}' is empty; fill it in",
             "bool_parsing": f"'{field}' is {first['input']!r:.60}; write yes or no",
+            "date_from_datetime_parsing": f"{field} {first['input']!r:.60} is not a date; write it as YYYY-MM-DD",
             "value_error": first["msg"].removeprefix("Value error, "),
         }
         fix = fixes.get(first["type"], f"'{field}' is {first['input']!r:.60}: {first['msg']}; correct it")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from playbook.checked import TABLES, read_yaml
+from playbook.checked import TABLES, build, read_yaml
 from playbook.engagement import SAMPLE, Settings, create_engagement, home, open_engagement
 
 if TYPE_CHECKING:
@@ -30,22 +30,13 @@ def run(
     again: Annotated[bool, typer.Option(help="Redo every notebook, changed or not.")] = False,
 ) -> None:
     """Walk a client through every notebook and write the decision record."""
-    from tqdm import tqdm
-
     from playbook import runner
 
     opened = open_engagement(client)
     print(f"{opened.settings.title}: {len(runner.WALK)} notebooks, as of {opened.settings.as_of}")
-    with tqdm(total=len(runner.WALK), unit="notebook", leave=False, disable=not sys.stderr.isatty(), ncols=78) as bar:
-
-        def progress(notebook: str, done: int, total: int) -> None:
-            bar.set_description_str(f"{notebook} cell {done}/{total}")
-
-        for step in runner.walk(opened, progress, again):
-            said = shorten(step.headline, 110, placeholder=" ...")
-            tqdm.write(f"  {step.notebook:20} {step.action:9} {step.seconds:5.0f} s  {said}", file=sys.stdout)
-            sys.stdout.flush()
-            bar.update()
+    for step in runner.walk(opened, again):
+        said = shorten(step.headline, 110, placeholder=" ...")
+        print(f"  {step.notebook:20} {step.action:9} {step.seconds:5.0f} s  {said}", flush=True)
     print(f"\nThe client's report: {opened.report}")
     print("To open the notebooks: make lab   (or: jupyter lab notebooks/00_start_here.ipynb)")
 
@@ -62,33 +53,20 @@ def new(
     from datetime import date
 
     from playbook.documents import load_folder
-    from playbook.items import load_examples, load_questions, refuse_lone_labels
+    from playbook.items import load_examples, load_questions
     from playbook.room import count_inputs, missing_inputs
 
-    given = {"questions.csv": questions, "examples.csv": examples}
-    files = {name: path for name, path in given.items() if path}
-    for path in files.values():
-        if not path.is_file():
-            raise ValueError(f"{path} is not there: check the path, or leave the option out.")
-    corpus, asked = load_folder(documents), load_questions(questions) if questions else []
-    if examples:
-        load_examples(examples)
-        refuse_lone_labels(examples)
-    try:
-        day = date.fromisoformat(as_of) if as_of else date.today()
-    except ValueError:
-        raise ValueError(f"'{as_of}' is not a date; write it as YYYY-MM-DD.") from None
-    forms = {path.name.removeprefix("new_"): path for path in TABLES.glob("new_*.yaml")}
-    created = create_engagement(client, Settings(title=client, as_of=day), {"documents": documents, **files, **forms})
-    missing = missing_inputs(counts := count_inputs(created))
-    if absent := sorted({q.source for q in asked if q.source and not (documents / q.source).is_file()}):
-        missing.insert(0, f"source file(s) that the questions name: {', '.join(absent[:5])}")
-    if not corpus.sections:
-        missing.insert(0, "a document that can be read: none of these could (convert or scan them again)")
+    corpus = load_folder(documents)
+    load_questions(questions)
+    load_examples(examples)
+    settings = build(Settings, {"title": client, "as_of": as_of or date.today()}, "the new engagement's settings")
+    given = {path.name.removeprefix("new_"): path for path in TABLES.glob("new_*.yaml")}
+    given |= {"documents": documents, "questions.csv": questions, "examples.csv": examples}
+    created = create_engagement(client, settings, {name: path for name, path in given.items() if path})
     print(f"Created {created.inputs}\nFound")
-    print("\n".join(f"  {what}: {n}" for what, n in counts.items()))
+    print("\n".join(f"  {what}: {n}" for what, n in count_inputs(created).items()))
     print("\n".join(_account(corpus)))
-    print("Missing\n" + "\n".join(f"  {line}" for line in missing))
+    print("\n  ".join(["Missing", *missing_inputs(created, corpus.counts())]))
     print(f'Next: playbook ask {client} "a question", then playbook run {client}')
 
 
@@ -131,7 +109,8 @@ def ask(
     elif answer.refused:
         print(f"No answer: {answer.reason}.")
     else:
-        print("" if answerer.chat is None else answer.text)
+        if answerer.chat:  # without one, the quoted sentences are the answer
+            print(answer.text)
         print("\n".join(f"{c.quote}\n    [{c}]" for c in answer.citations))
         if answer.conflicts:
             print("Another document gives other figures on the same thing:")

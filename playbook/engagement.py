@@ -208,7 +208,8 @@ def create_engagement(name: str, settings: Settings, files: dict[str, Path]) -> 
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target.parent) as scratch:
         draft = Path(scratch) / name
-        draft.mkdir()
+        values = settings.model_dump(mode="json")
+        write_atomic(draft / "settings.yaml", yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
         for inside, source in files.items():
             copy = shutil.copytree if source.is_dir() else shutil.copyfile
             try:
@@ -216,8 +217,6 @@ def create_engagement(name: str, settings: Settings, files: dict[str, Path]) -> 
             except shutil.Error as error:
                 path, _, reason = error.args[0][0]
                 raise EngagementError(f"{path} could not be copied ({reason}): repair it or move it away.") from error
-        text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        (draft / "settings.yaml").write_text(text, encoding="utf-8")
         os.replace(draft, target)
     return open_engagement(name)
 

@@ -73,11 +73,10 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str,
     """
     if not path.is_file():
         raise ValueError(f"{path.name} is not there: expected at {path}.")
-    data = path.read_bytes()
     try:
-        text = data.decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
+        line = error.object[: error.start].count(b"\n") + 1
         raise ValueError(f"{path.name} line {line} is not UTF-8: save the file as 'CSV UTF-8' and try again.") from None
     first = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ",")
@@ -113,24 +112,24 @@ def _load(path: Path, model: type[Model], key: str, unnamed: bool = False) -> li
     return [entry for _, entry in found.values()]
 
 
-def load_questions(path: Path) -> list[Question]:
+def load_questions(path: Path | None) -> list[Question]:
     """Frozen questions from CSV (columns: id, question, expected_answer, must_contain, source, answerable, ...).
 
-    A client without questions has no file: then the list is empty. Raises ValueError naming file, line
+    A client without questions has no file, or no path to one: then the list is empty. Raises ValueError naming file, line
     and fix for missing columns, duplicate ids, empty questions, an answerable question without key strings, or an
     `answerable` that is neither yes nor no.
     """
-    return _load(path, Question, "id") if path.exists() else []
+    return _load(path, Question, "id") if path and path.exists() else []
 
 
-def load_examples(path: Path) -> list[Example]:
+def load_examples(path: Path | None) -> list[Example]:
     """Labelled texts from CSV (columns: text, label, optionally id).
 
-    A client without examples has no file: then the list is empty. Raises ValueError naming file, line
+    A client without examples has no file, or no path to one: then the list is empty. Raises ValueError naming file, line
     and fix for missing columns, an empty text or label, or duplicate ids.
     Duplicated or doubtful texts are not an error here: notebook 07 reports them.
     """
-    return _load(path, Example, "id", unnamed=True) if path.exists() else []
+    return _load(path, Example, "id", unnamed=True) if path and path.exists() else []
 
 
 def load_codebook(path: Path, examples: list[Example]) -> list[Code]:
@@ -147,13 +146,3 @@ def load_codebook(path: Path, examples: list[Example]) -> list[Code]:
         lacking = f"{path.name} lacks code '{name}', which {count} example(s) carry"
         raise ValueError(f"{lacking}; add it or correct the labels.")
     return codes
-
-
-def refuse_lone_labels(path: Path) -> None:
-    """Raise ValueError naming file, line and fix when a label stands on one row only: it cannot be learned and tested."""
-    rows = read_rows(path, ("text", "label"))
-    counts = Counter(row["label"] for _, row in rows)
-    alone = [f"line {line}: label '{row['label']}'" for line, row in rows if counts[row["label"]] == 1]
-    if alone:
-        fix = "add a second text with it, correct the label, or delete the row"
-        raise ValueError(f"{path.name} {alone[0]} stands on this row only; {fix}.")

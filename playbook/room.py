@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import sys
+from collections import Counter
 from typing import NamedTuple
 
 from pydantic import RootModel
@@ -67,9 +68,17 @@ def count_inputs(client: Engagement) -> dict[str, int]:
     }
 
 
-def missing_inputs(counts: dict[str, int]) -> list[str]:
-    """What to ask the client for: a line for each count of nothing, and always the answers to the questions."""
-    return [ask for what, ask in _TABLE["missing"].items() if not counts.get(what)]
+def missing_inputs(client: Engagement, files: dict[str, int]) -> list[str]:
+    """What to ask the client for, in words; always the answers to the questions. `files`: as `Corpus.counts` has them."""
+    sources = {q.source for q in load_questions(client.questions) if q.source}
+    texts = Counter(e.label for e in load_examples(client.examples))
+    names = {
+        "sources": sorted(source for source in sources if not (client.documents / source).is_file()),
+        "labels": sorted(label for label, count in texts.items() if count == 1),
+    }
+    counts = files | count_inputs(client) | {what: not some for what, some in names.items()}
+    shown = {what: ", ".join(some[:5]) for what, some in names.items()}
+    return [ask.format(**shown) for what, ask in _TABLE["missing"].items() if not counts.get(what)]
 
 
 def load_predictions(client: Engagement, form: dict[str, int]) -> tuple[Prediction, ...]:

@@ -4,24 +4,20 @@ Knows notebooks as files to execute and artifacts as JSON with recorded inputs. 
 """
 
 import hashlib
-import itertools
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from playbook.engagement import ROUTE, Engagement, home, write_atomic
 
 WALK = tuple(dict.fromkeys(ROUTE.values()))
 QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's remark on unencrypted loopback traffic is of no use to a client
 TIMEOUT = 1800  # seconds one cell may take before the notebook is given up
-Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One notebook of a walk: what was done with it, how long it took, and its headline."""
 
     notebook: str
@@ -34,7 +30,7 @@ class NotebookFailed(RuntimeError):
     """A cell raised; the message names the notebook and carries the error's own sentence."""
 
 
-def walk(client: Engagement, progress: Progress = lambda *_: None, again: bool = False) -> Iterator[Step]:
+def walk(client: Engagement, again: bool = False) -> Iterator[Step]:
     """Execute the route in order for one client, yielding a Step a notebook; `again` redoes everything.
 
     Executed copies with their outputs are kept under the client's `notebooks` folder. Raises NotebookFailed.
@@ -48,41 +44,40 @@ def walk(client: Engagement, progress: Progress = lambda *_: None, again: bool =
             continue
         digest, action = _code_digest(notebook), "unchanged"
         if again or state.get(notebook) != digest or not is_fresh(client, notebook):
-            execute(client, notebook, progress)
+            execute(client, notebook)
             state[notebook], action = digest, "ran"
             write_atomic(state_path, json.dumps(state, indent=1))
         headline = str(_result(client, artifacts_of(notebook)[-1]).get("headline", ""))
         yield Step(notebook, action, time.perf_counter() - started, headline)
 
 
-def execute(client: Engagement, notebook: str, progress: Progress = lambda *_: None) -> Path:
-    """Execute one notebook with CLIENT set, and keep the executed copy; raises NotebookFailed."""
+def execute(client: Engagement, notebook: str) -> Path:
+    """Execute one notebook with CLIENT set, with a bar on a terminal, and keep the executed copy, whether it ended well.
+
+    Returns the copy's path; raises NotebookFailed.
+    """
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
+    from tqdm import tqdm
 
     source = home() / "notebooks" / f"{notebook}.ipynb"
-    book = nbformat.read(source, as_version=4)
-    for cell in book.cells:
-        if "parameters" in cell.metadata.get("tags", []):
-            cell.source += f"\nCLIENT = {client.name!r}"
-    total, done = sum(cell.cell_type == "code" for cell in book.cells), itertools.count(1)
-
-    def on_cell(cell: dict, **_: object) -> None:
-        if cell["cell_type"] == "code":
-            progress(notebook, next(done), total)
-
-    runner = NotebookClient(
-        book, timeout=TIMEOUT, kernel_name="python3", extra_arguments=QUIET, on_cell_executed=on_cell,
-        resources={"metadata": {"path": str(source.parent)}},
-    )  # fmt: skip
-    try:
-        runner.execute()
-    except CellExecutionError as error:
-        raise NotebookFailed(f"notebooks/{notebook}.ipynb stopped: {error.ename}: {error.evalue}") from error
-    finally:
-        write_atomic(client.work / "notebooks" / source.name, nbformat.writes(book))
-    return client.work / "notebooks" / source.name
+    kept, book = client.work / "notebooks" / source.name, nbformat.read(source, as_version=4)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    parameters = next(cell for cell in code if "parameters" in cell.metadata.get("tags", []))
+    parameters.source += f"\nCLIENT = {client.name!r}"
+    with tqdm(total=len(code), desc=notebook, unit="cell", leave=False, disable=None, ncols=78) as bar:
+        runner = NotebookClient(
+            book, timeout=TIMEOUT, kernel_name="python3", extra_arguments=QUIET,
+            resources={"metadata": {"path": str(source.parent)}}, on_cell_executed=lambda **_: bar.update(),
+        )  # fmt: skip
+        try:
+            runner.execute()
+        except CellExecutionError as error:
+            raise NotebookFailed(f"notebooks/{notebook}.ipynb stopped: {error.ename}: {error.evalue}") from error
+        finally:
+            write_atomic(kept, nbformat.writes(book))
+    return kept
 
 
 def is_fresh(client: Engagement, notebook: str) -> bool:
@@ -107,8 +102,7 @@ def _result(client: Engagement, artifact: str) -> dict[str, Any]:
 def _code_digest(notebook: str) -> str:
     """Hash of a notebook's cells and of the package's source: what a result depends on beside its inputs."""
     book = json.loads((home() / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
-    digest = hashlib.sha256("".join("".join(c["source"]) for c in book["cells"] if c["cell_type"] == "code").encode())
+    code = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
     package = Path(__file__).parent
-    for path in sorted([*package.glob("*.py"), *package.glob("tables/*")]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    sources = [path.read_bytes() for path in sorted([*package.glob("*.py"), *package.glob("tables/*")])]
+    return hashlib.sha256("".join(code).encode() + b"".join(sources)).hexdigest()

@@ -1,15 +1,13 @@
 """A LangChain `VectorStore` over an exact faiss index, kept on disk without pickle, committed in one step.
 
 Knows vectors, ids, documents and who may see them. It does not know files, questions or keyword search. On disk: one
-folder per generation (vectors.npy, chunks.jsonl, manifest.json) and a file CURRENT that names the valid one; replacing
-CURRENT is the commit. LOCK is empty; whoever writes holds it.
+file, passages.index (a line with the hash of all that follows; a line of JSON with embedder, text hashes and documents;
+the vectors as .npy), so that replacing it is the commit. LOCK is empty; whoever writes holds it.
 """
 
 import hashlib
 import io
 import json
-import os
-import shutil
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -28,6 +26,7 @@ from playbook.engagement import write_atomic
 Filter = Callable[[Document], bool]
 Roles = Iterable[str] | None
 Found = tuple[Document, float]
+FILE = "passages.index"
 EVERYONE = "everyone"  # the role that every asker has
 
 
@@ -39,16 +38,12 @@ class IndexBusy(ValueError):
     """Another notebook or program writes, or has meanwhile written, the same index."""
 
 
-class ErasureFailed(ValueError):
-    """The new index is in force, but files of an older one could not be removed: removed text is still on the disk."""
-
-
 class FaissStore(VectorStore):
     """Exact inner-product search over unit vectors; scores are raw cosines in [-1, 1], higher is nearer.
 
     `text_of` says which text of a document is embedded. Row n of `vectors`, shape (documents, dimension), belongs to the
-    n-th of `documents`, and entry n of `keys` is the hash of its embedded text. `generation` names the index on disk
-    that was opened or saved last; `embedded` counts the texts embedded so far.
+    n-th of `documents`, and entry n of `keys` is the hash of its embedded text. `generation` is the hash of the
+    index on disk that was opened or saved last; `embedded` counts the texts embedded so far.
     """
 
     def __init__(self, embedding: Embeddings, text_of: Callable[[Document], str] | None = None) -> None:
@@ -59,24 +54,24 @@ class FaissStore(VectorStore):
 
     def _set(self, documents: dict[str, Document], keys: list[str], vectors: np.ndarray) -> None:
         self.documents, self.keys, self.vectors = documents, keys, vectors
-        self._index: tuple[faiss.IndexFlatIP, list[Document]] | None = None
+        self._index, self._rows = faiss.IndexFlatIP(vectors.shape[1]), list(documents.values())
+        self._index.add(vectors)
         self._masks: dict[frozenset[str] | None, np.ndarray] = {}
 
     def _hold(self, documents: dict[str, Document]) -> None:
         """Hold exactly these documents by id; a text whose vector is here already is not embedded again."""
         texts = [self.text_of(d) for d in documents.values()]
         keys = [hashlib.sha256(t.encode("utf-8", "surrogatepass")).hexdigest()[:32] for t in texts]
-        rows = {key: n for n, key in enumerate(self.keys)}
-        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in rows}
-        vectors = self.vectors
+        known = dict(zip(self.keys, self.vectors, strict=True))
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if new:
             encode = getattr(self.embedding, "encode_documents", self.embedding.embed_documents)
             made = np.array(encode(list(new.values())), np.float32)
             faiss.normalize_L2(made)
-            vectors = np.vstack([vectors, made]) if rows else made
-            rows |= {key: len(self.keys) + n for n, key in enumerate(new)}
+            known |= zip(new, made, strict=True)
             self.embedded += len(new)
-        self._set(documents, keys, vectors[[rows[key] for key in keys]])
+        vectors = np.array([known[key] for key in keys], np.float32)
+        self._set(documents, keys, vectors.reshape(len(keys), -1 if keys else 0))
 
     @property
     def embeddings(self) -> Embeddings:
@@ -91,20 +86,18 @@ class FaissStore(VectorStore):
     def __len__(self) -> int:
         return len(self.documents)
 
-    def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
-        """Embed and add documents; a document whose id is there already replaces it. Returns the ids."""
-        ids = [i or str(uuid.uuid4()) for i in kwargs.get("ids") or [d.id for d in documents]]
-        if len(ids) != len(documents):
-            raise ValueError(f"{len(ids)} ids for {len(documents)} documents: give one id for each.")
-        fresh = {i: d.model_copy(update={"id": i}) for i, d in zip(ids, documents, strict=True)}
-        self._hold(self.documents | fresh)
-        return ids
-
     def add_texts(self, texts: Iterable[str], metadatas: Any = None, *, ids: Any = None, **kwargs: Any) -> list[str]:
-        """Embed and add plain texts with optional metadata and ids."""
+        """Embed and add texts with optional metadata and ids; an id that is there already is replaced. Returns the ids.
+
+        LangChain's `add_documents` comes here too.
+        """
         texts = list(texts)
-        pairs = zip(texts, metadatas or [{} for _ in texts], strict=True)
-        return self.add_documents([Document(page_content=t, metadata=m) for t, m in pairs], ids=ids)
+        ids = [i or str(uuid.uuid4()) for i in ids or [None for _ in texts]]
+        if len(ids) != len(texts):
+            raise ValueError(f"{len(ids)} ids for {len(texts)} documents: give one id for each.")
+        rows = zip(ids, texts, metadatas or [{} for _ in texts], strict=True)
+        self._hold(self.documents | {i: Document(id=i, page_content=text, metadata=meta) for i, text, meta in rows})
+        return ids
 
     @classmethod
     def from_texts(cls, texts: list[str], embedding: Embeddings, metadatas: Any = None, **kwargs: Any) -> "FaissStore":
@@ -142,18 +135,15 @@ class FaissStore(VectorStore):
         """
         if k < 1 or not self.documents:
             return []
-        if self._index is None:
-            self._index = faiss.IndexFlatIP(self.vectors.shape[1]), list(self.documents.values())
-            self._index[0].add(self.vectors)
-        index, rows = self._index
         allowed = self.mask(roles)
         if keep is not None:
-            allowed = np.array([a and keep(d) for a, d in zip(allowed, rows, strict=True)], bool)
+            allowed = np.array([a and keep(d) for a, d in zip(allowed, self._rows, strict=True)], bool)
         chosen = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
         query = np.array(vector, np.float32).reshape(1, -1)
         faiss.normalize_L2(query)
-        scores, found = index.search(query, min(k, len(rows)), params=faiss.SearchParameters(sel=chosen))
-        return [(rows[n], float(s)) for n, s in zip(found[0], scores[0], strict=True) if n >= 0]
+        wanted = min(k, len(self._rows))
+        scores, found = self._index.search(query, wanted, params=faiss.SearchParameters(sel=chosen))
+        return [(self._rows[n], float(s)) for n, s in zip(found[0], scores[0], strict=True) if n >= 0]
 
     def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[Found]:
         """The `k` nearest documents to a query text with their cosines; takes `filter` (a function) and `roles`."""
@@ -176,70 +166,56 @@ class FaissStore(VectorStore):
         return {"added": len(self.documents) - kept, "kept": kept, "removed": removed}
 
     def save(self, folder: Path) -> None:
-        """Write a new generation, commit it by replacing CURRENT, and remove everything older.
+        """Write the index beside the old one and put it in its place in one step, which leaves nothing of the old one.
 
-        Raises IndexBusy when another program writes the index, or has changed it since it was opened here, and
-        ErasureFailed when the commit is done but something older could not be removed.
+        Raises IndexBusy when another program writes the index, or has changed it since it was opened here, and OSError
+        naming the file when the disk refuses to write, or to remove what a stopped writer left.
         """
-        files = self._files()
-        name = _name(files["manifest.json"])
-        with one_writer(folder):
-            current = _current(folder)
-            if self._home == folder.resolve() and current not in ("", name, self.generation):
-                raise IndexBusy(f"The index in {folder} has been changed since it was opened here: open it again.")
-            if current != name:
-                for file, data in files.items():
-                    write_atomic(folder / name / file, data)
-                _to_disk(folder / name, folder)
-                write_atomic(folder / "CURRENT", name)
-                _to_disk(folder)
-            self.generation, self._home = name, folder.resolve()
-            _sweep(folder)
-
-    def _files(self) -> dict[str, bytes]:
+        rows = [{"id": i, "page_content": d.page_content, "metadata": d.metadata} for i, d in self.documents.items()]
+        head = json.dumps({"embedder": self.fingerprint, "keys": self.keys, "documents": rows}, ensure_ascii=False)
         buffer = io.BytesIO()
+        buffer.write(head.encode("utf-8", "surrogatepass") + b"\n")
         np.save(buffer, self.vectors, allow_pickle=False)
-        rows = [
-            {"id": i, "key": key, "text": d.page_content, "metadata": d.metadata}
-            for (i, d), key in zip(self.documents.items(), self.keys, strict=True)
-        ]
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        files = {"vectors.npy": buffer.getvalue(), "chunks.jsonl": lines.encode("utf-8", "surrogatepass")}
-        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-        manifest = json.dumps({"embedder": self.fingerprint, "sha256": hashes}, sort_keys=True)
-        return files | {"manifest.json": manifest.encode()}
+        data = buffer.getvalue()
+        digest = hashlib.sha256(data).hexdigest()
+        with one_writer(folder):
+            current = _generation(folder / FILE)
+            if self._home == folder.resolve() and current not in ("", digest, self.generation):
+                raise IndexBusy(f"The index in {folder} has been changed since it was opened here: open it again.")
+            if current != digest:
+                write_atomic(folder / FILE, digest.encode() + b"\n" + data)
+            self.generation, self._home = digest, folder.resolve()
+            _sweep(folder)
 
     @classmethod
     def open(
         cls, folder: Path, embedding: Embeddings, text_of: Callable[[Document], str] | None = None
     ) -> "FaissStore":
-        """Read the committed generation; an absent index gives an empty store.
+        """Read the index; an absent one gives an empty store.
 
         Raises IndexMismatch when another embedder made it (naming both) or a byte has changed.
         """
-        store, name = cls(embedding, text_of), _current(folder)
-        store.generation, store._home = name, folder.resolve()
-        if not name:
+        store = cls(embedding, text_of)
+        store._home = folder.resolve()
+        if not (folder / FILE).is_file():
             return store
+        with suppress(IndexBusy, OSError), one_writer(folder, wait=0):
+            _sweep(folder)  # the next save tells if it cannot be removed
         again = "delete that folder and run notebook 04 again."
-        try:
-            files = _read(folder / name)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            if _current(folder) != name:  # a writer has replaced it meanwhile
-                return cls.open(folder, embedding, text_of)
-            raise IndexMismatch(f"The index in {folder} is damaged ({error}): {again}") from error
-        made = json.loads(files["manifest.json"])["embedder"]
+        digest, _, data = (folder / FILE).read_bytes().partition(b"\n")
+        store.generation = hashlib.sha256(data).hexdigest()
+        if digest != store.generation.encode():
+            raise IndexMismatch(f"The index in {folder} is damaged ({FILE} is not as it was written): {again}")
+        head, _, array = data.partition(b"\n")
+        held = json.loads(head)
+        made = held["embedder"]
         if made != store.fingerprint:
             store.embedding = getattr(embedding, "matching", lambda _: embedding)(made)
         if made != store.fingerprint:
             reason = f"was made by {made}, but this engagement uses {store.fingerprint}"
             raise IndexMismatch(f"The index in {folder} {reason}: {again}")
-        rows = [json.loads(line) for line in files["chunks.jsonl"].split(b"\n")[:-1]]
-        documents = {r["id"]: Document(id=r["id"], page_content=r["text"], metadata=r["metadata"]) for r in rows}
-        vectors = np.load(io.BytesIO(files["vectors.npy"]), allow_pickle=False)
-        store._set(documents, [r.get("key", "") for r in rows], vectors)
-        with suppress(IndexBusy, ErasureFailed, OSError), one_writer(folder, wait=0):
-            _sweep(folder)  # what a stopped writer left; the next save tells if it cannot be removed
+        documents = {row["id"]: Document(**row) for row in held["documents"]}
+        store._set(documents, held["keys"], np.load(io.BytesIO(array), allow_pickle=False))
         return store
 
 
@@ -261,47 +237,15 @@ def _may_see(metadata: dict[str, Any], asker: frozenset[str]) -> bool:
     return isinstance(audience, list | tuple) and any(isinstance(role, str) and role in asker for role in audience)
 
 
-def _name(manifest: bytes) -> str:
-    return "generation-" + hashlib.sha256(manifest).hexdigest()[:16]
-
-
-def _current(folder: Path) -> str:
-    """Name of the committed generation, "" without an index; never a path to somewhere else."""
-    path = folder / "CURRENT"
-    return Path(path.read_text(encoding="utf-8", errors="replace")).name or "?" if path.is_file() else ""
-
-
-def _read(generation: Path) -> dict[str, bytes]:
-    """The files of a generation by name; raises ValueError or OSError for a file that is not as it was written."""
-    manifest = (generation / "manifest.json").read_bytes()
-    if generation.name != _name(manifest):
-        raise ValueError("manifest.json has changed")
-    files = {"manifest.json": manifest}
-    for name, digest in json.loads(manifest)["sha256"].items():
-        files[name] = (generation / name).read_bytes()
-        if hashlib.sha256(files[name]).hexdigest() != digest:
-            raise ValueError(f"{name} has changed")
-    return files
+def _generation(file: Path) -> str:
+    """The hash at the head of an index file, "" without one."""
+    if not file.is_file():
+        return ""
+    with file.open("rb") as opened:
+        return opened.read(64).decode("ascii", "replace")
 
 
 def _sweep(folder: Path) -> None:
-    """Remove all but the committed generation: older ones, unfinished ones, and half-written files."""
-    current = _current(folder)
-    old = [p for p in folder.glob("generation-*") if p.name != current]
-    for path in [*old, *folder.glob(".CURRENT.*"), *(folder / current).glob(".*.*")]:
-        try:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        except OSError as error:
-            still = f"The new index is in force, but {path} still holds older text ({error})"
-            raise ErasureFailed(f"{still}: close what uses it and save again.") from error
-
-
-def _to_disk(*folders: Path) -> None:
-    """Make the names in folders survive a power cut, where the system can (Windows and some network disks cannot)."""
-    for folder in folders:
-        with suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+    """Remove the half-written files of writers that were stopped."""
+    for path in folder.glob(f".{FILE}.*"):
+        path.unlink()

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -135,6 +136,14 @@ def test_new_names_sources_that_are_not_among_the_documents(playbook: Playbook, 
     assert re.search(r"questions name: lost\.md$", missing, re.MULTILINE)  # q3 has no source, and needs none
 
 
+def test_new_names_labels_that_only_one_text_has(playbook: Playbook, tmp_path: Path) -> None:
+    given = write_files(tmp_path / "given", {"e.csv": EXAMPLES + "x,one of its kind,LONELY\n"})
+    out = playbook("new", "acme", "--documents", given / "docs", "--examples", given / "e.csv").out
+    assert re.search(r"  a second text .* cannot be learned: LONELY$", out.split("Missing\n")[1], re.MULTILINE)
+    out = playbook("new", "other", "--documents", given / "docs", "--examples", given / "examples.csv").out
+    assert "a second text" not in out and "that the questions name" not in out
+
+
 def test_new_asks_for_unanswerable_questions(playbook: Playbook, tmp_path: Path) -> None:
     given = write_files(tmp_path / "given", {"q.csv": QUESTIONS.rsplit("q3", 1)[0]})
     assert (
@@ -163,11 +172,6 @@ BAD = {
     ),
     "no questions file": ({}, ["--questions", "not_there.csv"], "not_there.csv is not there"),
     "an empty label": ({"e.csv": "text,label\nwords,\n"}, ["--examples", "e.csv"], "e.csv line 2: 'label' is empty"),
-    "a label with one example": (
-        {"e.csv": EXAMPLES + "x,one of its kind,LONELY\n"},
-        ["--examples", "e.csv"],
-        "label 'LONELY' stands on this row only",
-    ),
     "an empty file": ({"e.csv": ""}, ["--examples", "e.csv"], "e.csv line 1 lacks the column(s) text, label"),
     "no examples file": ({}, ["--examples", "not_there.csv"], "not_there.csv is not there"),
     "a bad date": ({}, ["--as-of", "1 November"], "'1 November' is not a date; write it as YYYY-MM-DD"),
@@ -244,8 +248,24 @@ def test_an_answer_as_json_cites_a_document_word_for_word(
     assert answer["citations"][0]["source"] == "hours.md"
     assert answer["citations"][0]["quote"] in DOCUMENTS["hours.md"]
     shown = playbook("ask", "acme", "When does the shop open in the morning?").out
-    assert answer["citations"][0]["quote"] in shown
-    assert "hours.md" in shown
+    assert shown.startswith(answer["citations"][0]["quote"] + "\n    [hours.md")
+    assert answer["text"].startswith(answer["citations"][0]["quote"])
+
+
+def test_the_words_of_a_chat_model_come_before_what_supports_them(
+    playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Chat:
+        def invoke(self, prompt: str) -> SimpleNamespace:
+            number = re.search(r"\[(\d)\] \(hours.md\)", prompt)[1]
+            return SimpleNamespace(text=f"You find the shop open from 8 in the morning [{number}].")
+
+    make_client(tmp_path / "more", monkeypatch)
+    monkeypatch.setattr("playbook.refusal.RefusalModel.confidence", lambda *_: 1.0)
+    monkeypatch.setattr(knowledge, "client_chat", lambda _: Chat())
+    lines = playbook("ask", "acme", "When does the shop open in the morning?").out.splitlines()
+    assert lines[0].startswith("You find the shop open from 8 in the morning [")
+    assert lines[1] in DOCUMENTS["hours.md"] and lines[2].startswith("    [hours.md") and "" not in lines
 
 
 def test_a_refusal_says_why_and_is_no_failure(

@@ -227,17 +227,23 @@ def test_many_texts_come_back_in_their_order_with_a_bar(
     assert capsys.readouterr().err == ""
 
 
-def test_batches_hold_many_short_texts_or_few_long_ones(real: LocalEmbeddings, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[tuple[int, int]] = []
+def test_texts_are_encoded_in_slices_with_the_device_s_batch(
+    real: LocalEmbeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int]] = []
 
-    def encode(texts: list[str], **_: object) -> np.ndarray:
-        sizes.append((len(texts), max(map(len, texts))))
-        return np.ones((len(texts), real.dimension))
+    def encode(texts: list[str], batch_size: int, **_: object) -> np.ndarray:
+        seen.append((len(texts), batch_size))
+        return np.array([[1.0, float(text)] for text in texts])
 
-    real._run(["x" * 900] * 20 + ["y" * 50] * 300 + ["z" * 100_000] * 5, encode)
-    assert sum(n for n, _ in sizes) == 325 and sizes[0][1] == 100_000
-    assert all(n * min(length, 1280) <= embedding.BATCH["cpu"] for n, length in sizes)
-    assert len(sizes) < 10
+    monkeypatch.setattr(real, "dimension", 2)
+    vectors = real._run([str(n) for n in range(600)], encode)
+    assert seen == [
+        (256, embedding.BATCH[real.device]),
+        (256, embedding.BATCH[real.device]),
+        (88, embedding.BATCH[real.device]),
+    ]
+    assert (vectors[:, 1] / vectors[:, 0]).tolist() == pytest.approx(list(range(600)))
 
 
 def test_device_comes_with_its_reason() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fakes import CODEBOOK, EXAMPLES, QUESTIONS
 
-from playbook.items import Example, load_codebook, load_examples, load_questions, read_rows, refuse_lone_labels
+from playbook.items import Example, load_codebook, load_examples, load_questions, read_rows
 
 HEAD = "id,question,expected_answer,must_contain,source,answerable\n"
 
@@ -91,6 +91,7 @@ def test_a_quote_that_never_closes_in_a_long_file_is_one_sentence(tmp_path: Path
 def test_a_client_without_a_file_has_no_items(tmp_path: Path) -> None:
     assert load_questions(tmp_path / "questions.csv") == []
     assert load_examples(tmp_path / "examples.csv") == []
+    assert load_questions(None) == [] == load_examples(None)
 
 
 def test_reading_rows_of_a_missing_file_says_where_it_was_expected(tmp_path: Path) -> None:
@@ -144,10 +145,3 @@ def test_a_code_that_stands_twice_in_the_code_book_is_refused(tmp_path: Path) ->
     path = csv(tmp_path, CODEBOOK + "RENT,Rent again,other words\n", "codebook.csv")
     with pytest.raises(ValueError, match="codebook.csv line 4: code 'RENT' is used already on line 2"):
         load_codebook(path, [])
-
-
-def test_a_label_that_stands_on_one_row_is_refused_with_its_line(tmp_path: Path) -> None:
-    lone = csv(tmp_path, "text,label\none,A\ntwo,B\nthree,A\n", "e.csv")
-    with pytest.raises(ValueError, match="e.csv line 3: label 'B' stands on this row only; add a second text"):
-        refuse_lone_labels(lone)
-    refuse_lone_labels(csv(tmp_path, "text,label\none,A\nthree,A\n", "fine.csv"))

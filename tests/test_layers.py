@@ -66,8 +66,8 @@ LAYERS = {
     "plots": ("", "matplotlib numpy"),
     "widgets": ("answering diagnosis engagement", "ipywidgets"),
     "report": ("engagement models", "jinja2"),
-    "runner": ("engagement", "nbclient nbformat"),
-    "cli": ("checked documents engagement items knowledge room runner", "tqdm typer"),
+    "runner": ("engagement", "nbclient nbformat tqdm"),
+    "cli": ("checked documents engagement items knowledge room runner", "typer"),
     "__main__": ("cli", ""),  # python -m playbook
 }
 # Imports for type checkers only; they cost nothing at run time and may point anywhere.
@@ -104,7 +104,7 @@ HOMES = {
     "langchain": "chat",
     "nbclient": "runner",
     "nbformat": "runner",
-    "tqdm": "cli documents embedding",
+    "tqdm": "documents embedding runner",
     "typer": "cli",
 }
 # Imported inside the function that needs them, so that opening a notebook does not wait for them.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import sys
 from pathlib import Path
 
 import nbformat
@@ -50,7 +52,7 @@ def ran(client: Engagement, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Pretends to execute notebooks: each writes its artifacts, with what it rests on as headline; lists what ran."""
     done: list[str] = []
 
-    def pretend(given: Engagement, notebook: str, progress: object) -> None:
+    def pretend(given: Engagement, notebook: str) -> None:
         done.append(notebook)
         for artifact in (a for a, b in ROUTE.items() if b == notebook):
             rests_on = INPUTS.get(artifact, [])
@@ -185,10 +187,10 @@ def test_after_a_failure_the_walk_goes_on_where_it_stopped(
 ) -> None:
     pretend = runner.execute
 
-    def fail_at_04(given: Engagement, notebook: str, progress: object) -> None:
+    def fail_at_04(given: Engagement, notebook: str) -> None:
         if notebook == "04_rag_prototype":
             raise NotebookFailed("stopped")
-        pretend(given, notebook, progress)
+        pretend(given, notebook)
 
     monkeypatch.setattr(runner, "execute", fail_at_04)
     with pytest.raises(NotebookFailed):
@@ -200,18 +202,23 @@ def test_after_a_failure_the_walk_goes_on_where_it_stopped(
 # -------------------------------------------------------------------------------------------------------- execution
 
 
-def test_a_notebook_is_executed_for_the_client_and_its_copy_kept(client: Engagement, tmp_path: Path) -> None:
+def test_a_notebook_is_executed_for_the_client_and_its_copy_kept(
+    client: Engagement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = tmp_path / "notebooks" / "00_start_here.ipynb"
     nbformat.write(book("print('for', CLIENT)"), source)
-    before, seen = source.read_bytes(), []
-    kept = execute(client, "00_start_here", lambda *step: seen.append(step))
+    before = source.read_bytes()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    kept = execute(client, "00_start_here")
     assert nbformat.read(kept, as_version=4).cells[-1].outputs[0].text == "for acme\n"
     assert kept == client.work / "notebooks" / "00_start_here.ipynb"
     assert source.read_bytes() == before
-    assert seen == [("00_start_here", 1, 2), ("00_start_here", 2, 2)]
+    assert re.match(r"\r00_start_here:   0%\|.*\| 0/2 ", capsys.readouterr().err)
 
 
-def test_a_failing_cell_is_told_in_its_own_words_and_the_copy_shows_it(client: Engagement, tmp_path: Path) -> None:
+def test_a_failing_cell_is_told_in_its_own_words_and_the_copy_shows_it(
+    client: Engagement, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     nbformat.write(
         book("raise ValueError('seed is -1; give 0 or more')"), tmp_path / "notebooks" / "00_start_here.ipynb"
     )
@@ -222,3 +229,4 @@ def test_a_failing_cell_is_told_in_its_own_words_and_the_copy_shows_it(client: E
     kept = nbformat.read(client.work / "notebooks" / "00_start_here.ipynb", as_version=4)
     assert kept.cells[-1].outputs[0].ename == "ValueError"
     assert not is_fresh(client, "00_start_here")
+    assert capsys.readouterr().err == "", "a bar is for a terminal only"
