@@ -70,6 +70,7 @@ def classify(
 
     `cache`: a folder that keeps each text's code until anything that decides it changes: the training texts, the code
     book, the embedder, the chat model, or how the arms work. Milliseconds are those of when it was computed.
+    `progress`, for instance tqdm, sees each text that a chat model is asked about; embedding has a bar of its own.
     """
     if arm not in classifiers.ARMS:
         raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(classifiers.ARMS)}.")
@@ -85,7 +86,7 @@ def classify(
     models = [np.round(encode(["Which embedder is this?"]), 3).tolist(), dumpd(chat)]
     setting = [arm, inspect.getsource(classifiers), WORDS["prompt"], models]
     setting += [[(e.text, e.label) for e in train], [c.model_dump() for c in codes]]
-    given = remembered(cache, setting, [i.text for i in items], run, progress)
+    given = remembered(cache, setting, [i.text for i in items], run, progress if chat is not None else iter)
     evidence = "proxy" if arm in PROXY_ARMS and chat is None else "direct"
     return coded(arm, items, [g["code"] for g in given], [g["milliseconds"] for g in given], evidence)
 

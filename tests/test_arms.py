@@ -203,6 +203,8 @@ def test_another_chat_model_is_asked_again_and_each_text_is_told_to_the_progress
     assert (run("DLV"), told) == (["DLV", "DLV"], [0, 1])
     assert (run("DLV"), told) == (["DLV", "DLV"], [0, 1])
     assert (run("BIL"), told) == (["BIL", "BIL"], [0, 1, 0, 1])
+    arms.classify("label_name", TRAIN, ITEMS, CODES, ENCODE, progress=progress)
+    assert told == [0, 1, 0, 1], "similarity takes all texts at once: embedding shows its own bar"
 
 
 def test_coded_needs_one_code_for_each_item() -> None:
