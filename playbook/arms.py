@@ -4,30 +4,32 @@ A row says item, arm, output, right or wrong, refused, milliseconds, tokens, and
 to run an arm, and whether an answer has the form asked for; does not know statistics, plans or causes.
 """
 
+import inspect
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from langchain_core.load import dumpd
 from pydantic import Field
 
 from playbook import classifiers
 from playbook.answering import Answer, Answerer, names_and_numbers, verify
 from playbook.checked import TABLES, Frozen, build, read_yaml
 from playbook.chunking import embedding_text, sentence_spans
-from playbook.classifiers import PROXY_ARMS, Encode, Task
+from playbook.classifiers import PROXY_ARMS, WORDS, Encode, Task
 from playbook.evaluation import Proportion, contains, proportion
 from playbook.items import Code, Example, Question
 from playbook.refusal import Case, swapped
+from playbook.remembered import Progress, Result, remembered
 from playbook.retrieval import Hit, HybridRetriever
 from playbook.store import FaissStore
 
 Evidence = Literal["direct", "proxy"]
 Examples, Questions = Sequence[Example], Sequence[Question]
-Progress = Callable[[Sequence], Iterable]  # for instance tqdm
 NONE: Mapping[str, Any] = {}
 _WORDS = read_yaml(TABLES / "words.yaml")
 KNOWLEDGE_ARMS = ("first_sentences", "keyword", "dense", "hybrid", "in_prompt", "closed_book")
@@ -97,26 +99,64 @@ class ArmScore(Frozen):
     refused: int
     tokens: int
 
+    @property
+    def name(self) -> str:
+        """The arm as people read it: a similarity method is called one, and only a chat model is prompted."""
+        return WORDS["names"][self.evidence].get(self.arm, self.arm.replace("_", " "))
+
 
 def classify(
-    arm: str, train: Examples, items: Examples, codes: Sequence[Code], encode: Encode, chat: Any = None
-) -> list[Output]:
-    """Run one classification arm over labelled items; raises ValueError for an arm that does not exist."""
+    arm: str, train: Examples, items: Examples, codes: Sequence[Code], encode: Encode, chat: Any = None,
+    cache: Path | None = None, progress: Progress = iter,
+) -> list[Output]:  # fmt: skip
+    """Run one classification arm over labelled items; raises ValueError for an arm that does not exist or is n/a.
+
+    `cache`: a folder that keeps each text's code until anything that decides it changes: the training texts, the code
+    book, the embedder, the chat model, or how the arms work. Milliseconds are those of when it was computed.
+    `progress`, for instance tqdm, sees each text that a chat model is asked about; embedding has a bar of its own.
+    """
     if arm not in classifiers.ARMS:
         raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(classifiers.ARMS)}.")
-    if not items:
-        return []
-    started = time.perf_counter()
-    predicted = classifiers.ARMS[arm](Task(train, [i.text for i in items], codes, encode, chat))
-    each = 1000 * (time.perf_counter() - started) / len(items)
-    return coded(arm, items, predicted, each, "proxy" if arm in PROXY_ARMS and chat is None else "direct")
+
+    def run(texts: list[str]) -> Iterator[Result]:
+        started = time.perf_counter()
+        codes_given = classifiers.ARMS[arm](Task(train, texts, codes, encode, chat))
+        shared, started = (time.perf_counter() - started) / len(texts), time.perf_counter()
+        for code in codes_given:  # a chat model is asked one by one, here
+            yield {"code": code, "milliseconds": 1000 * (shared + time.perf_counter() - started)}
+            started = time.perf_counter()
+
+    models = [np.round(encode(["Which embedder is this?"]), 3).tolist(), dumpd(chat)]
+    setting = [arm, inspect.getsource(classifiers), WORDS["prompt"], models]
+    setting += [[(e.text, e.label) for e in train], [c.model_dump() for c in codes]]
+    given = remembered(cache, setting, [i.text for i in items], run, progress if chat is not None else iter)
+    evidence = "proxy" if arm in PROXY_ARMS and chat is None else "direct"
+    return coded(arm, items, [g["code"] for g in given], [g["milliseconds"] for g in given], evidence)
 
 
-def coded(arm: str, items: Examples, predicted: Sequence[str], milliseconds: float, evidence: Evidence) -> list[Output]:
-    """Rows of the table for codes an arm has already given."""
-    same = {"arm": arm, "milliseconds": milliseconds, "evidence": evidence}
-    pairs = zip(items, predicted, strict=True)
-    return [Output(item=i.id, output=p, expected=i.label, correct=p == i.label, **same) for i, p in pairs]
+def coded(
+    arm: str, items: Examples, predicted: Sequence[Any], milliseconds: float | Sequence[float], evidence: Evidence
+) -> list[Output]:
+    """Rows of the table for codes an arm has already given; what is no text, for instance NaN, is an empty output."""
+    given = [p.strip() if isinstance(p, str) else "" for p in predicted]
+    each = np.broadcast_to(milliseconds, len(items)).tolist()
+    same = {"arm": arm, "evidence": evidence}
+    return [
+        Output(item=i.id, output=code, expected=i.label, correct=code == i.label, milliseconds=ms, **same)
+        for i, code, ms in zip(items, given, each, strict=True)
+    ]
+
+
+def irregular(outputs: Sequence[Output], train: Examples, codes: Sequence[Code]) -> list[tuple[str, str, str]]:
+    """What no share shows, as (arm, what, item): empty outputs, outputs that are no code, labels no training text has.
+
+    All of them count as wrong. An item with an untaught label is listed only where the arm missed it.
+    """
+    book, taught = {c.code for c in codes}, {e.label for e in train}
+    odd = [o for o in outputs if o.output not in book]
+    untaught = [o for o in outputs if o.expected not in taught and not o.correct]
+    found = [(o.arm, "not a code" if o.output.strip() else "empty output", o.item) for o in odd]
+    return found + [(o.arm, "label unseen in training", o.item) for o in untaught]
 
 
 def answer_arm(

@@ -92,7 +92,7 @@ def arms_chart(scores: "Sequence[ArmScore]", title: str) -> Figure:
         axis.hlines(row, share.low, share.high, color=PALETTE[0], lw=2.5)
         axis.plot(share.share, row, "o", **dot)
         _note(axis, f"{share.share:.0%}", (share.share, row), (0, 9), ha="center")
-        names.append(line.arm.replace("_", " ") + (" (proxy)" if proxy else ""))
+        names.append(line.name + (" (proxy)" if proxy else ""))
     axis.set(yticks=range(len(scores)), yticklabels=names, xlim=(0, 1), ylim=(-0.6, len(scores) - 0.2), title=title)
     axis.xaxis.set_major_formatter(PercentFormatter(1))
     return figure

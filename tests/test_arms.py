@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fakes_embedding import HashEmbeddings, make_answerer, make_store, passage
 from langchain_core.documents import Document
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage
 
 from playbook import arms
@@ -304,22 +306,113 @@ def test_unknown_arm_is_refused_with_the_known_ones(run: str) -> None:
             arms.classify("magic", [], [], [], ENCODE)
 
 
+CODES = [Code(code="DLV", label="late van", definition=""), Code(code="BIL", label="wrong bill", definition="")]
+TRAIN = [Example(id="1", text="late van", label="DLV"), Example(id="2", text="wrong bill", label="BIL")]
+ITEMS = [Example(id="a", text="van was late", label="DLV"), Example(id="b", text="bill was wrong", label="DLV")]
+
+
 def test_classify_marks_right_and_wrong_and_the_kind_of_evidence() -> None:
-    codes = [Code(code="DLV", label="late van", definition=""), Code(code="BIL", label="wrong bill", definition="")]
-    train = [Example(id="1", text="late van", label="DLV"), Example(id="2", text="wrong bill", label="BIL")]
-    items = [Example(id="a", text="van was late", label="DLV"), Example(id="b", text="bill was wrong", label="DLV")]
-    proxy = arms.classify("label_name", train, items, codes, ENCODE)
+    proxy = arms.classify("label_name", TRAIN, ITEMS, CODES, ENCODE)
     assert [(o.item, o.output, o.expected, o.correct, o.evidence) for o in proxy] == [
         ("a", "DLV", "DLV", True, "proxy"),
         ("b", "BIL", "DLV", False, "proxy"),
     ]
-    assert {o.evidence for o in arms.classify("linear_probe", train, items, codes, ENCODE)} == {"direct"}
-    assert arms.classify("linear_probe", train, [], codes, ENCODE) == []
+    assert {o.evidence for o in arms.classify("linear_probe", TRAIN, ITEMS, CODES, ENCODE)} == {"direct"}
+    assert arms.classify("linear_probe", TRAIN, [], CODES, ENCODE) == []
+
+
+def test_the_same_rung_is_similarity_without_a_chat_model_and_a_prompt_with_one() -> None:
+    chat = FakeListChatModel(responses=["DLV", "DLV"])
+    without, given = (arms.classify("definition", TRAIN, ITEMS, CODES, ENCODE, c) for c in (None, chat))
+    assert [s.name for s in arms.score(without + given)] == ["definition similarity"]
+    assert [s.name for s in arms.score(given)] == ["prompt with definitions"]
+    assert [s.evidence for s in arms.score(given)] == ["direct"]
+    assert arms.score([row("1", "first_sentences")])[0].name == "first sentences"
+
+
+def test_constrained_is_refused_without_a_chat_model() -> None:
+    with pytest.raises(ValueError, match="'constrained' is n/a"):
+        arms.classify("constrained", TRAIN, ITEMS, CODES, ENCODE)
+
+
+class Cached:
+    """Runs the nearest examples with one folder of kept results and says which texts the arm had to embed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, items: list[Example] = ITEMS, train: list[Example] = TRAIN, **changed: object) -> set[str]:
+        embedder = changed.pop("embedder", HashEmbeddings())
+        given = {"arm": "nearest_examples", "codes": CODES, "chat": None, **changed}
+        rows = arms.classify(train=train, items=items, encode=embedder.encode, cache=self.folder, **given)
+        assert [r.item for r in rows] == [i.id for i in items]
+        return set(embedder.embedded) & {i.text for i in items}
+
+
+def test_a_change_reruns_only_what_it_touches(tmp_path: Path) -> None:
+    new, code = Example(id="c", text="the third", label="BIL"), Code(code="NEW", label="new", definition="")
+    run, everything = Cached(tmp_path), {"van was late", "bill was wrong"}
+    assert run() == everything
+    assert run() == set()
+    assert run(items=[*ITEMS, new]) == {"the third"}
+    assert run(items=[e.model_copy(update={"label": "BIL"}) for e in ITEMS]) == set(), "the text decides, not the label"
+    assert run(train=[*TRAIN, new]) == everything
+    assert run(train=[TRAIN[0].model_copy(update={"label": "BIL"}), TRAIN[1]]) == everything
+    assert run(codes=[*CODES, code]) == everything
+    assert run(arm="linear_probe") == everything
+    assert run(embedder=HashEmbeddings(dimension=512)) == everything
+    assert run() == set()
+
+
+def test_kept_results_are_the_computed_ones_with_their_milliseconds(tmp_path: Path) -> None:
+    first, again = (arms.classify("linear_probe", TRAIN, ITEMS, CODES, ENCODE, cache=tmp_path) for _ in range(2))
+    assert first == again and all(o.milliseconds > 0 for o in first)
+
+
+def test_another_chat_model_is_asked_again_and_each_text_is_told_to_the_progress_bar(tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def progress(items: list[str]) -> Iterator[str]:
+        for n, item in enumerate(items):
+            told.append(n)
+            yield item
+
+    def run(reply: str) -> list[str]:
+        chat = FakeListChatModel(responses=[reply, reply])
+        rows = arms.classify("label_name", TRAIN, ITEMS, CODES, ENCODE, chat, tmp_path, progress)
+        return [o.output for o in rows]
+
+    assert (run("DLV"), told) == (["DLV", "DLV"], [0, 1])
+    assert (run("DLV"), told) == (["DLV", "DLV"], [0, 1])
+    assert (run("BIL"), told) == (["BIL", "BIL"], [0, 1, 0, 1])
+    arms.classify("label_name", TRAIN, ITEMS, CODES, ENCODE, progress=progress)
+    assert told == [0, 1, 0, 1], "similarity takes all texts at once: embedding shows its own bar"
 
 
 def test_coded_needs_one_code_for_each_item() -> None:
     with pytest.raises(ValueError):
         arms.coded("lora_adapter", [Example(id="a", text="t", label="A")], ["A", "B"], 1.0, "direct")
+
+
+def test_empty_outputs_are_wrong_and_stay_in_the_table() -> None:
+    items = [Example(id=str(n), text="t", label="A") for n in range(5)]
+    rows = arms.coded("probe", items, ["A", " A\n", "  ", None, float("nan")], 1.0, "direct")
+    assert [(o.output, o.correct) for o in rows] == [("A", True), ("A", True), ("", False), ("", False), ("", False)]
+    assert {o.milliseconds for o in rows} == {1.0}
+
+
+def test_irregular_outputs_are_counted_and_named_for_each_arm() -> None:
+    items = [
+        Example(id=n, text="t", label=label) for n, label in zip("abcd", ("DLV", "DLV", "BIL", "OOPS"), strict=True)
+    ]
+    rows = arms.coded("probe", items, ["DLV", "", "I do not know", "BIL"], 1.0, "direct")
+    rows += arms.coded("lucky", items, ["BIL", "DLV", "BIL", "OOPS"], 1.0, "direct")
+    assert arms.irregular(rows, TRAIN, [*CODES, Code(code="OOPS", label="", definition="")]) == [
+        ("probe", "empty output", "b"),
+        ("probe", "not a code", "c"),
+        ("probe", "label unseen in training", "d"),
+    ]
+    assert arms.irregular(rows[:1], TRAIN, CODES) == []
 
 
 # -------------------------------------------------------------------------------------------------------------- tables

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
 import numpy as np
 import pytest
 from fakes_embedding import HashEmbeddings
 
 from playbook import classifiers
-from playbook.classifiers import Task, by_definition, by_label_name, by_linear_probe, by_nearest_examples
+from playbook.classifiers import (
+    Task,
+    by_constrained_output,
+    by_definition,
+    by_label_name,
+    by_linear_probe,
+    by_nearest_examples,
+)
 from playbook.items import Code, Example
+from playbook.models import chat_model
 
 CODES = (
     Code(code="DLV", label="late delivery", definition="the van came after the promised day"),
@@ -62,9 +76,9 @@ def test_probe_probabilities_add_up_to_one_and_agree_with_its_predictions() -> N
     encode = HashEmbeddings().encode
     probe = classifiers.fit_probe(encode([e.text for e in TRAIN]), [e.label for e in TRAIN])
     vectors = encode(["van came", "charged amount"])
-    labels, table = probe.probabilities(vectors)
+    table = probe.predict_proba(vectors)
     assert table.sum(axis=1) == pytest.approx([1, 1])
-    assert [labels[n] for n in table.argmax(axis=1)] == probe.predict(vectors) == ["DLV", "BIL"]
+    assert [probe.classes_[n] for n in table.argmax(axis=1)] == probe.predict(vectors).tolist() == ["DLV", "BIL"]
 
 
 def test_probe_needs_two_labels() -> None:
@@ -89,7 +103,13 @@ def test_yes_no_fit_separates_and_needs_both_outcomes() -> None:
 
 
 def test_only_the_similarity_rungs_are_proxies() -> None:
-    assert set(classifiers.ARMS) - classifiers.PROXY_ARMS == {"linear_probe"}
+    assert set(classifiers.ARMS) - classifiers.PROXY_ARMS == {"constrained", "linear_probe"}
+
+
+def test_every_arm_has_a_name_and_no_similarity_method_is_called_a_prompt() -> None:
+    proxy, direct = (classifiers.WORDS["names"][evidence] for evidence in ("proxy", "direct"))
+    assert set(proxy) == classifiers.PROXY_ARMS and set(classifiers.ARMS) <= set(direct)
+    assert all("similarity" in name and "prompt" not in name for name in proxy.values())
 
 
 class Parrot:
@@ -113,14 +133,88 @@ def test_with_a_chat_model_the_rungs_are_prompts_that_grow() -> None:
     for arm in ("label_name", "definition", "nearest_examples"):
         chat = Parrot("It is DLV.")
         task = Task(train, ["van late again"], codes, HashEmbeddings().encode, chat)
-        assert classifiers.ARMS[arm](task) == ["DLV"]
+        assert list(classifiers.ARMS[arm](task)) == ["DLV"]
         seen[arm] = chat.asked[0]
     assert "came late" not in seen["label_name"] and "came late" in seen["definition"]
     assert "the van was late" not in seen["definition"] and "the van was late" in seen["nearest_examples"]
 
 
-def test_a_reply_that_names_no_code_or_two_counts_as_given() -> None:
-    codes = [Code(code="DLV", label="late van", definition=""), Code(code="BIL", label="wrong bill", definition="")]
-    for reply in ("I cannot say", "DLV or BIL"):
-        task = Task([], ["x"], codes, HashEmbeddings().encode, Parrot(reply))
-        assert classifiers.ARMS["label_name"](task) == [reply]
+@pytest.mark.parametrize(
+    ("reply", "given"),
+    [
+        ("I cannot say", "I cannot say"),
+        ("refund or bill", "refund or bill"),
+        ("refund status", "refund status"),
+        ("It is refund status.", "refund status"),
+        (" refund\n", "refund"),
+        ("refund, clearly refund", "refund"),
+        ("refunds", "refunds"),
+        ("", ""),
+        ("no " * 50, ("no " * 50)[:80]),
+    ],
+)
+def test_the_code_is_taken_from_a_reply_that_names_just_one(reply: str, given: str) -> None:
+    codes = [Code(code=c, label=c, definition="") for c in ("refund", "bill", "refund status")]
+    task = Task([], ["x"], codes, HashEmbeddings().encode, Parrot(reply))
+    assert list(classifiers.ARMS["label_name"](task)) == [given]
+
+
+# ------------------------------------------------------------------------------------------------- constrained output
+
+
+class Server(BaseHTTPRequestHandler):
+    """Speaks the OpenAI protocol: remembers what it was sent and replies from a list."""
+
+    sent: list[dict[str, Any]]
+    replies: list[str]
+
+    def do_POST(self) -> None:
+        self.sent.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        message = {"role": "assistant", "content": self.replies[len(self.sent) - 1]}
+        body = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
+        body |= {"choices": [{"index": 0, "finish_reason": "stop", "message": message}]}
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Server]]:
+    """A server on this machine; chat models find it by OPENAI_BASE_URL."""
+    handler = type("Handler", (Server,), {"sent": [], "replies": []})
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield handler
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_constrained_output_sends_the_codes_as_a_schema_and_names_what_is_no_code(served: type[Server]) -> None:
+    """A server that ignores the schema must not break the arm: what it wrote is kept and counts as wrong."""
+    pytest.importorskip("langchain_openai")
+    served.replies = ['{"code": "BIL"}', '{"code": "LOST"}', "the van", '["DLV"]', '{"other": 1}', ""]
+    texts = [f"the van was late {n}" for n in range(len(served.replies))]
+    chat = chat_model("openai:some-model")
+    given = list(by_constrained_output(Task(TRAIN, texts, CODES, HashEmbeddings().encode, chat)))
+    assert given == ["BIL", "LOST", "the van", '["DLV"]', '{"other": 1}', ""]
+    assert len(served.sent) == len(texts)
+    wanted = served.sent[0]["response_format"]["json_schema"]
+    assert wanted["strict"] is True and wanted["schema"]["additionalProperties"] is False
+    assert wanted["schema"]["properties"]["code"]["enum"] == ["DLV", "BIL"]
+    prompt = served.sent[0]["messages"][0]["content"]
+    assert "the van came after the promised day" in prompt and "Text: van came late\nCode: DLV" in prompt
+
+
+def test_constrained_output_is_not_applicable_without_a_chat_model() -> None:
+    with pytest.raises(
+        ValueError, match="'constrained' is n/a: .* Choose a profile with a chat model in settings.yaml"
+    ):
+        by_constrained_output(task("the van"))

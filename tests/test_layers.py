@@ -47,12 +47,16 @@ LAYERS = {
     "chat": ("embedding", "langchain langchain_core llguidance transformers"),
     "store": ("engagement", "faiss filelock langchain_core numpy"),
     "retrieval": ("checked chunking store", "bm25s langchain_core numpy pydantic snowballstemmer"),
-    "classifiers": ("items", "numpy sklearn"),
+    "classifiers": ("checked items", "numpy sklearn"),
+    "remembered": ("engagement", ""),
     "refusal": ("checked classifiers evaluation", "numpy"),
     "answering": ("checked chunking refusal retrieval", "numpy"),
     "knowledge": ("answering chat chunking documents embedding engagement models refusal results retrieval store", ""),
     # measuring, auditing, training
-    "arms": ("answering checked chunking classifiers evaluation items refusal retrieval store", "numpy pydantic"),
+    "arms": (
+        "answering checked chunking classifiers evaluation items refusal remembered retrieval store",
+        "langchain_core numpy pydantic",
+    ),
     "attribution": ("answering arms checked chunking evaluation items retrieval", "langchain_core"),
     "structured": ("arms checked chunking evaluation", "jsonschema langchain_core pydantic"),
     "training_data": ("checked classifiers evaluation items", "numpy"),

@@ -75,6 +75,31 @@ def answers(
     report(bench_files.answers(documents, questions), as_json)
 
 
+@app.command()
+def classify(
+    train: Annotated[Path, typer.Argument(help="CSV with text and label, to learn from.")],
+    test: Annotated[Path, typer.Argument(help="CSV with text and label, to be judged on.")],
+    lora: Annotated[bool, typer.Option(help="Train an adapter too; minutes on a CPU.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Codes for texts: label names, nearest labelled texts, a linear classifier, an adapter; exact paired tests.
+
+    Texts are embedded once for all arms, but an arm's seconds count the embedding of every text it needs, its learning
+    and its coding of the whole test, as if it had run alone. Loading the embedder is left out; the adapter's own copy of
+    it is counted.
+    """
+    import bench_classify
+
+    figures = bench_classify.classification(train, test, lora)
+    tests = figures.pop("tests")
+    if as_json:
+        named = ("accuracy", "macro_f1", "seconds")
+        figures = {arm: found and {name: found[name] for name in named} for arm, found in figures.items()}
+    report(figures, as_json)
+    for t in [] if as_json else tests:
+        print(f"{t.first} / {t.second}: {t.wins} wins, {t.losses} losses, p {t.p_adjusted:.2g} (Holm): {t.verdict}")
+
+
 def report(figures: dict[str, Any], as_json: bool) -> None:
     """Print figures as one JSON object or as a table, one line a figure or group of figures."""
     if as_json:
