@@ -582,6 +582,18 @@ def test_hostile_names_stay_text() -> None:
     assert diagnosis.DiagnosisResult.model_validate_json(result.model_dump_json()) == result
 
 
+@pytest.mark.parametrize("clash", RULES.contradictions, ids=lambda c: c.id)
+def test_answers_that_cannot_all_be_true_are_refused_and_never_proposed(clash: diagnosis.Contradiction) -> None:
+    answers = {t.question: t.value[0] if isinstance(t.value, tuple) else t.value for t in clash.all}
+    with pytest.raises(ValueError, match="cannot all be true") as error:
+        diagnose(case(**answers), RULES)
+    assert clash.fix in str(error.value) and all(question in str(error.value) for question in answers)
+    last = clash.all[-1]
+    rest = case(**{question: answer for question, answer in answers.items() if question != last.question})
+    proposed = [(flip.question, flip.answer) for flip in diagnose(rest, RULES).flips]
+    assert (last.question, answers[last.question]) not in proposed
+
+
 def test_a_bad_answer_is_refused_without_a_file_too() -> None:
     with pytest.raises(ValueError, match="use case 'a_case': latency_ms: 1 does not fit"):
         diagnose(case(latency_ms=1), RULES)
