@@ -6,23 +6,26 @@ client's folder is (engagement). Taught in notebooks/01_diagnose.ipynb.
 """
 
 import operator
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from playbook.checked import TABLES, Frozen, build, place, read_yaml
 
 HYBRID, STOP = "hybrid", "do_not_build"  # the two outcomes that mean something to the code, not only to the reader
-COMPARE = {"is": operator.eq, "at_least": operator.ge, "more_than": operator.gt}
-COMPARE |= {"one_of": lambda answer, values: answer in values, "at_most": operator.le, "less_than": operator.lt}
+# Called with the limit first; where the name ends in "_answer", the limit is the answer to another question.
+COMPARE = {"is": operator.eq, "one_of": operator.contains, "at_least": operator.le, "more_than": operator.lt}
+COMPARE |= {"at_most": operator.ge, "less_than": operator.gt}
+COMPARE |= {"more_than_answer": operator.lt, "less_than_answer": operator.gt}
+Seed = Literal["S0", "S1", "S2", "S3", "S4", "ours", "reconstruction"]  # "reconstruction": of a gap in a source
 Answer = bool | int | float | str | None
 
 
 class Question(Frozen):
-    """One question to the client; `open` is the choice that means "not known yet"."""
+    """One question to the client; `open` is the choice that means "not known yet", `quick` asks it in 30 minutes too."""
 
     id: str
     group: Literal["need", "knowledge", "behaviour", "constraint", "readiness"]
@@ -36,6 +39,7 @@ class Question(Frozen):
     low: float = 0
     high: float = 0
     step: float = 1
+    quick: bool = False
 
     @property
     def options(self) -> tuple[bool | str, ...]:
@@ -49,10 +53,9 @@ class Question(Frozen):
             return ""
         if self.options:
             return f"{answer!r} is not a choice; use one of {', '.join(self.choices) or 'yes, no'}, or null for unknown"
-        if words:
-            return f"{answer!r} is not a number; give {self.unit} as a number or null"
-        fits = self.low <= answer <= self.high
-        return "" if fits else f"{answer} is out of range; give {self.low:,.0f} to {self.high:,.0f} {self.unit}"
+        if not words and self.low <= answer <= self.high:
+            return ""
+        return f"{answer!r} does not fit; give {self.low:,.0f} to {self.high:,.0f} {self.unit}, or null for unknown"
 
     def show(self, answer: Answer) -> str:
         """An answer in plain words, with its unit."""
@@ -62,40 +65,40 @@ class Question(Frozen):
         return f"{answer:,}".removesuffix(".0") + f" {self.unit}" if number else answer.replace("_", " ")
 
 
-class Test(Frozen):
-    """One line of a condition: `question op value`. A missing answer never fulfils it."""
+class Line(Frozen):
+    """One line of a condition: `question op value`. A missing answer never fulfils it, here or in the other question."""
 
-    __test__ = False  # not a test case, whatever its name says
     question: str
-    op: Literal["is", "one_of", "at_least", "more_than", "at_most", "less_than"]
+    op: Literal[*COMPARE]
     value: bool | int | float | str | tuple[str, ...]
+
+    def limit(self, answers: dict[str, Answer]) -> Answer | tuple[str, ...]:
+        """What the answer is compared with: `value`, or the answer to the question that it names."""
+        return answers.get(str(self.value)) if self.op.endswith("_answer") else self.value
 
     def holds(self, answers: dict[str, Answer]) -> bool:
         """Whether the answers fulfil this line."""
-        answer = answers.get(self.question)
-        return answer is not None and bool(COMPARE[self.op](answer, self.value))
+        answer, limit = answers.get(self.question), self.limit(answers)
+        return None not in (answer, limit) and bool(COMPARE[self.op](limit, answer))
 
 
 class Condition(Frozen):
     """Every line of `all` and, if `any` has lines, at least one of them."""
 
-    all: tuple[Test, ...] = ()
-    any: tuple[Test, ...] = ()
+    all: tuple[Line, ...] = ()
+    any: tuple[Line, ...] = ()
 
     def holds(self, answers: dict[str, Answer]) -> bool:
         """Whether the answers fulfil the condition."""
         return all(t.holds(answers) for t in self.all) and (not self.any or any(t.holds(answers) for t in self.any))
 
 
-class Source(Frozen):
-    """Who says so: one of the five sources, our own addition, or our reconstruction of a gap in a source."""
-
-    seed: Literal["S0", "S1", "S2", "S3", "S4", "ours", "reconstruction"]
-    says: str = Field(min_length=1)
-
-
 class Rule(Frozen):
-    """If `when` holds: points for outcomes, outcomes ruled out, a note; with its sources and their dispute, if any."""
+    """If `when` holds: points for outcomes and for the portfolio's axes, outcomes ruled out, what must be said besides.
+
+    `where` says where it may run; `source` holds who says so and what, in our words; `disputes` what the sources
+    disagree on and what we do, by its number C1 to C24.
+    """
 
     id: str
     when: Condition
@@ -103,8 +106,9 @@ class Rule(Frozen):
     excludes: tuple[str, ...] = ()
     plain: str
     note: str = ""
-    source: tuple[Source, ...] = Field(min_length=1)
-    dispute: str = ""
+    where: str = ""
+    source: dict[Seed, Annotated[str, Field(min_length=1)]] = Field(min_length=1)
+    disputes: dict[str, str] = {}
 
 
 class Outcome(Frozen):
@@ -124,25 +128,23 @@ class Contradiction(Condition):
     fix: str
 
 
-class Split(Frozen):
-    """How one part of a mixed need is judged: drop the other part's questions, set the need."""
-
-    id: Literal["knowledge", "behaviour"]
-    drops: str
-    sets: dict[str, str]
-
-
 class RuleTable(Frozen):
-    """Everything in tables/diagnosis.yaml; outcomes stand in order of effort, cheapest first."""
+    """Everything in tables/diagnosis.yaml; outcomes stand in order of effort, cheapest first.
+
+    `axes` are what the portfolio is ranked by, with their meaning; `splits` are the answers set for each part of a
+    mixed need.
+    """
 
     as_of: date
     strength_means: str
     strength_words: dict[str, float]
+    portfolio_means: str
+    axes: dict[str, str]
     questions: tuple[Question, ...] = Field(min_length=1)
     contradictions: tuple[Contradiction, ...]
     steps: dict[str, str]
     outcomes: tuple[Outcome, ...]
-    splits: tuple[Split, ...]
+    splits: dict[Literal["knowledge", "behaviour"], dict[str, str]]
     rules: tuple[Rule, ...]
 
     def outcome(self, outcome_id: str) -> Outcome:
@@ -153,13 +155,18 @@ class RuleTable(Frozen):
 
 
 class UseCase(Frozen, allow_inf_nan=True):
-    """One thing the client wants; `answers` maps question ids to yes/no (bool), number, choice or None (unknown)."""
+    """One thing the client wants; `answers` maps question ids to yes/no (bool), number, choice or None (unknown).
+
+    A practice case also names the verdict `expected` of it and the `rules` that it is the worked case of.
+    """
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    name: str
+    name: str = Field(min_length=1)
     owner: str
     description: str
     answers: dict[str, Answer] = {}
+    expected: str = ""
+    rules: tuple[str, ...] = ()
 
     def answered(self, **changes: Answer) -> "UseCase":
         """A copy with some answers changed."""
@@ -171,11 +178,9 @@ class _UseCases(Frozen):
 
 
 class FlipPoint(Frozen):
-    """One changed answer that changes the outcome; `now` and `then` are shown as text."""
+    """One changed answer that changes the outcome; Question.show puts it in plain words."""
 
     question: str
-    now: str
-    then: str
     answer: Answer
     outcome: str
 
@@ -196,11 +201,13 @@ class Part(Standing):
 
 
 class Verdict(Standing):
-    """What the rules say about one use case, why, what is not known yet and what would change it."""
+    """What the rules say about one use case, why, what is not known yet and what would change it.
+
+    `where` says where it may run, never which method; `portfolio` holds points per axis, those for risk negative.
+    """
 
     use_case: str
     name: str
-    owner: str
     need: str
     outcome_name: str
     scores: dict[str, float]
@@ -209,12 +216,13 @@ class Verdict(Standing):
     flips: tuple[FlipPoint, ...]
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
+    where: tuple[str, ...]
+    portfolio: dict[str, float]
 
     @property
-    def reasons(self) -> tuple[tuple[float, Rule], ...]:
-        """The fired rules that gave this outcome points or ruled another one out, with their points, strongest first."""
-        points = [(rule.effects.get(self.outcome, 0), rule) for rule in self.fired]
-        return tuple(sorted((p for p in points if p[0] or p[1].excludes), key=lambda p: -abs(p[0])))
+    def state(self) -> str:
+        """'complete', or how provisional: an answer that is missing may still change the verdict."""
+        return f"provisional: {len(self.missing)} answer(s) missing" if self.missing else "complete"
 
 
 class DiagnosisResult(Frozen):
@@ -234,12 +242,12 @@ def diagnose(use_case: UseCase, rules: RuleTable) -> Verdict:
     check_answers(use_case.answers, rules, f"use case '{use_case.id}'")
     answers = use_case.answers
     _, scores, fired = _rank(answers, rules)
-    standing = _standing(answers, rules)
+    standing = _standing(answers, rules, rules.questions)
     outcome = rules.outcome(standing["outcome"])
     return Verdict(
         **standing,
-        **use_case.model_dump(include={"name", "owner"}),
         use_case=use_case.id,
+        name=use_case.name,
         need=str(answers.get("need") or "unknown"),
         outcome_name=outcome.name,
         scores=scores,
@@ -247,21 +255,23 @@ def diagnose(use_case: UseCase, rules: RuleTable) -> Verdict:
         missing=_missing(answers, rules.questions),
         flips=_flips(answers, rules, outcome.id),
         parts=_parts(answers, rules, outcome.id),
-        notes=tuple(dict.fromkeys(rule.note for rule in fired if rule.note)),
+        notes=tuple(rule.note for rule in fired if rule.note),
+        where=tuple(rule.where for rule in fired if rule.where),
+        portfolio=_points(fired, rules.axes),
     )
 
 
 def diagnose_all(use_cases: Iterable[UseCase], rules: RuleTable) -> DiagnosisResult:
-    """Verdicts for all use cases and their order: cheaper outcome first, then more volume; do_not_build comes last."""
-    cases = list(use_cases)
-    if not cases:
+    """Verdicts for all use cases and their order: most portfolio points first, ties to the cheaper outcome.
+
+    What is not to be built comes last, whatever its points. Raises ValueError when there is no use case.
+    """
+    verdicts = tuple(diagnose(case, rules) for case in use_cases)
+    if not verdicts:
         raise ValueError("there are no use cases; add at least one to use_cases.yaml")
-    verdicts = tuple(diagnose(case, rules) for case in cases)
-    volume = {case.id: float(case.answers.get("monthly_volume") or 0) for case in cases}
     effort = [outcome.id for outcome in rules.outcomes]
-    order = sorted(verdicts, key=lambda v: (effort.index(v.outcome), -volume[v.use_case], v.use_case))
-    portfolio = tuple(v.use_case for v in order)
-    return DiagnosisResult(verdicts=verdicts, portfolio=portfolio, headline=_headline(order))
+    order = sorted(verdicts, key=lambda v: (v.outcome == STOP, -sum(v.portfolio.values()), effort.index(v.outcome)))
+    return DiagnosisResult(verdicts=verdicts, portfolio=tuple(v.use_case for v in order), headline=_headline(order))
 
 
 def check_answers(answers: dict[str, Answer], rules: RuleTable, where: str) -> None:
@@ -283,10 +293,11 @@ def load_rules(path: Path = TABLES / "diagnosis.yaml") -> RuleTable:
     outcomes = [outcome.id for outcome in table.outcomes]
     for number, rule in enumerate(table.rules):
         where = place(path, raw, "rules", number)
-        _refuse_unknown("outcome", (*rule.effects, *rule.excludes), outcomes, where)
+        _refuse_unknown("outcome", (*rule.effects, *rule.excludes), (*outcomes, *table.axes), where)
         for test in rule.when.all + rule.when.any:
             for value in test.value if isinstance(test.value, tuple) else (test.value,):
-                check_answers({test.question: value}, table, where)
+                known = {value: None} if test.op.endswith("_answer") else {test.question: value}
+                check_answers({test.question: None} | known, table, where)
     for number, outcome in enumerate(table.outcomes):
         _refuse_unknown("step", outcome.steps, table.steps, place(path, raw, "outcomes", number))
     return table
@@ -306,17 +317,20 @@ def load_use_cases(path: Path, rules: RuleTable | None = None) -> tuple[UseCase,
 def _rank(answers: dict[str, Answer], rules: RuleTable) -> tuple[list[str], dict[str, float], list[Rule]]:
     """Outcomes that are not ruled out (best first, ties in the table's order), points of all, rules that fired."""
     fired = [rule for rule in rules.rules if rule.when.holds(answers)]
-    scores = {o.id: sum(rule.effects.get(o.id, 0) for rule in fired) for o in rules.outcomes}
+    scores = _points(fired, [outcome.id for outcome in rules.outcomes])
     excluded = {outcome for rule in fired for outcome in rule.excludes}
     if not any(STOP in rule.effects for rule in fired):
         excluded.add(STOP)  # it is a finding of its own, never just the last one left
     return sorted(scores.keys() - excluded, key=lambda o: (-scores[o], list(scores).index(o))), scores, fired
 
 
-def _standing(answers: dict[str, Answer], rules: RuleTable, dropped: str = "") -> dict[str, Any]:
-    """The fields of a Standing; strength as defined in the table, over the questions not in the dropped group."""
+def _points(fired: list[Rule], names: Iterable[str]) -> dict[str, float]:
+    return {name: sum(rule.effects.get(name, 0) for rule in fired) for name in names}
+
+
+def _standing(answers: dict[str, Answer], rules: RuleTable, asked: Sequence[Question]) -> dict[str, Any]:
+    """The fields of a Standing; strength as defined in the table, over the questions asked."""
     order, scores, _ = _rank(answers, rules)
-    asked = [q for q in rules.questions if q.group != dropped]
     share_answered = 1 - len(_missing(answers, asked)) / len(asked)
     best, rivals = scores[order[0]], [o for o in order[1:] if scores[o] > 0]
     lead = (best - scores[rivals[0]] if rivals else best) / best if best > 0 else 0.0
@@ -342,23 +356,23 @@ def _flips(answers: dict[str, Answer], rules: RuleTable, outcome: str) -> tuple[
     flips = []
     for question in rules.questions:
         found: dict[str, FlipPoint] = {}
-        for then in _candidates(question, rules, answers.get(question.id)):
+        for then in _candidates(question, rules, answers):
             changed = answers | {question.id: then}
             other = _rank(changed, rules)[0][0]
-            if other == outcome or other in found or _contradiction(changed, rules):
-                continue
-            now, new = question.show(answers.get(question.id)), question.show(then)
-            found[other] = FlipPoint(question=question.id, now=now, then=new, answer=then, outcome=other)
+            if other != outcome and not _contradiction(changed, rules):
+                found.setdefault(other, FlipPoint(question=question.id, answer=then, outcome=other))
         flips += found.values()
     return tuple(flips)
 
 
-def _candidates(question: Question, rules: RuleTable, now: Answer) -> list[Answer]:
+def _candidates(question: Question, rules: RuleTable, answers: dict[str, Answer]) -> list[Answer]:
     """Other answers worth trying: all choices, or the numbers at and beside each threshold, nearest first."""
+    now = answers.get(question.id)
     if question.type != "number":
         return [o for o in question.options if o not in (now, question.open)]
     tests = [t for rule in rules.rules for t in rule.when.all + rule.when.any if t.question == question.id]
-    near = {round(t.value + side * question.step, 6): side for side in (-1, 1, 0) for t in tests}
+    limits = {limit for t in tests if (limit := t.limit(answers)) is not None}
+    near = {round(limit + side * question.step, 6): side for side in (-1, 1, 0) for limit in limits}
     tried = [n for n in near if question.low <= n <= question.high and n != now]
     return sorted(tried, key=lambda n: (abs(near[n] if now is None else n - now), n))
 
@@ -368,10 +382,10 @@ def _parts(answers: dict[str, Answer], rules: RuleTable, outcome: str) -> tuple[
     if outcome == STOP or (answers.get("need") != "both" and outcome != HYBRID):
         return ()
     parts = []
-    for split in rules.splits:
-        dropped = {q.id for q in rules.questions if q.group == split.drops}
-        kept = {key: answer for key, answer in answers.items() if key not in dropped} | split.sets
-        parts.append(Part(kind=split.id, **_standing(kept, rules, split.drops)))
+    for kind, sets in rules.splits.items():
+        asked = [q for q in rules.questions if q.group == kind or q.group not in rules.splits]
+        kept = {q.id: answers.get(q.id) for q in asked} | sets
+        parts.append(Part(kind=kind, **_standing(kept, rules, asked)))
     return tuple(parts)
 
 
@@ -382,8 +396,7 @@ def _headline(order: list[Verdict]) -> str:
     stopped = "; ".join(v.name for v in order if v.outcome == STOP)
     words = f"Use cases: {len(order)}, of which {know} to know something, {act} to act differently, {both} to do both. "
     words += f"May come to training, after cheaper steps and the gate: {training}."
-    if order[0].outcome != STOP:
-        words += f" First: {order[0].name} ({order[0].outcome_name})."
+    words += "" if order[0].outcome == STOP else f" First: {order[0].name} ({order[0].outcome_name})."
     return words + (f" Not to be built as described: {stopped}." if stopped else "")
 
 
