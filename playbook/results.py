@@ -12,7 +12,7 @@ from playbook.attribution import CauseMix, Failure
 from playbook.checked import Frozen
 from playbook.evaluation import PairedTest, Proportion
 from playbook.gates import Gate
-from playbook.plan import Plan
+from playbook.plan import Plan, Provable
 from playbook.refusal import RefusalModel
 from playbook.training_data import Audit
 
@@ -52,6 +52,7 @@ class BaselineResult(_Result):
     plan_digest: str
     scores: tuple[ArmScore, ...]
     outputs: tuple[Output, ...]
+    provable: tuple[Provable, ...] = ()
 
 
 class RagResult(_Result):
@@ -96,6 +97,7 @@ class MeasurementResult(_Result):
     certificate: str = ""
     in_form: dict[str, Proportion] = {}
     forms_unknown: tuple[str, ...] = ()
+    also: dict[str, str] = {}
 
 
 class GateResult(_Result):
