@@ -112,7 +112,8 @@ def classify(
     """Run one classification arm over labelled items; raises ValueError for an arm that does not exist or is n/a.
 
     `cache`: a folder that keeps each text's code until anything that decides it changes: the training texts, the code
-    book, the embedder, the chat model, or how the arms work. Milliseconds are those of when it was computed.
+    book, the embedder, the chat model, or how the arms work. Milliseconds are those of when it was computed; what all
+    texts share (embedding, learning) is booked on the first.
     `progress`, for instance tqdm, sees each text that a chat model is asked about; embedding has a bar of its own.
     """
     if arm not in classifiers.ARMS:
@@ -148,9 +149,8 @@ def irregular(outputs: Sequence[Output], train: Examples, codes: Sequence[Code])
     All of them count as wrong. An item with an untaught label is listed only where the arm missed it.
     """
     book, taught = {c.code for c in codes}, {e.label for e in train}
-    odd = [o for o in outputs if o.output not in book]
     untaught = [o for o in outputs if o.expected not in taught and not o.correct]
-    found = [(o.arm, "not a code" if o.output.strip() else "empty output", o.item) for o in odd]
+    found = [(o.arm, "not a code" if o.output else "empty output", o.item) for o in outputs if o.output not in book]
     return found + [(o.arm, "label unseen in training", o.item) for o in untaught]
 
 
@@ -243,13 +243,11 @@ def support_cases(answerer: Answerer, questions: Questions) -> list[Case]:
     found = [answerer.retriever.search(text, without=without) for _, text, without in asked]
     answerer.prepare(hit for hits in found for hit in hits)
     cases = []
-    for (question, *way), hits in zip(asked, found, strict=True):
-        draft, answerable = (
-            answerer.draft(way[0], hits),
-            question.answerable if way == [question.question, None] else None,
-        )
-        right = bool(answerable) and contains(" ".join(c.quote for c in draft.citations), question.must_contain)
-        cases.append(Case(draft.features, right, answerable, question.source or question.id))
+    for (question, text, without), hits in zip(asked, found, strict=True):
+        draft, is_twin = answerer.draft(text, hits), (text, without) != (question.question, None)
+        holds = contains(" ".join(c.quote for c in draft.citations), question.must_contain)
+        answerable = None if is_twin else question.answerable
+        cases.append(Case(draft.features, bool(answerable) and holds, answerable, question.source or question.id))
     return cases
 
 
