@@ -171,9 +171,8 @@ def answer_arm(
     search, store = answerer.retriever, answerer.retriever.store
     search = search.varied(weight={"keyword": 0.0, "dense": 1.0}.get(arm, search.weight))
     reader = replace(answerer, retriever=search)
-    ask = {"first_sentences": first_sentences, "in_prompt": in_prompt, "closed_book": closed_book}.get(
-        arm, Answerer.ask
-    )
+    special = {"first_sentences": first_sentences, "in_prompt": in_prompt, "closed_book": closed_book}
+    ask = special.get(arm, Answerer.ask)
 
     def run(asked: list[str]) -> Iterator[Result]:
         return (ask(reader, question).model_dump(mode="json") for question in asked)
