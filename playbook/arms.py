@@ -6,17 +6,17 @@ to run an arm, and whether an answer has the form asked for; does not know stati
 
 import inspect
 import re
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from langchain_core.load import dumpd
 from pydantic import Field
 
-from playbook import classifiers
+from playbook import answering, chunking, classifiers, refusal, retrieval
 from playbook.answering import Answer, Answerer, names_and_numbers, verify
 from playbook.checked import TABLES, Frozen, build, read_yaml
 from playbook.chunking import embedding_text, sentence_spans
@@ -112,23 +112,19 @@ def classify(
     """Run one classification arm over labelled items; raises ValueError for an arm that does not exist or is n/a.
 
     `cache`: a folder that keeps each text's code until anything that decides it changes: the training texts, the code
-    book, the embedder, the chat model, or how the arms work. Milliseconds are those of when it was computed.
+    book, the embedder, the chat model, or how the arms work. Milliseconds are those of when it was computed; what all
+    texts share (embedding, learning) is booked on the first.
     `progress`, for instance tqdm, sees each text that a chat model is asked about; embedding has a bar of its own.
     """
     if arm not in classifiers.ARMS:
         raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(classifiers.ARMS)}.")
 
     def run(texts: list[str]) -> Iterator[Result]:
-        started = time.perf_counter()
-        codes_given = classifiers.ARMS[arm](Task(train, texts, codes, encode, chat))
-        shared, started = (time.perf_counter() - started) / len(texts), time.perf_counter()
-        for code in codes_given:  # a chat model is asked one by one, here
-            yield {"code": code, "milliseconds": 1000 * (shared + time.perf_counter() - started)}
-            started = time.perf_counter()
+        return ({"code": code} for code in classifiers.ARMS[arm](Task(train, texts, codes, encode, chat)))
 
-    models = [np.round(encode(["Which embedder is this?"]), 3).tolist(), dumpd(chat)]
-    setting = [arm, inspect.getsource(classifiers), WORDS["prompt"], models]
-    setting += [[(e.text, e.label) for e in train], [c.model_dump() for c in codes]]
+    embedder = np.round(encode(["Which embedder is this?"]), 3).tolist()
+    taught = [(e.text, e.label) for e in train]
+    setting = [arm, inspect.getsource(classifiers), WORDS["prompt"], embedder, chat, taught, codes]
     given = remembered(cache, setting, [i.text for i in items], run, progress if chat is not None else iter)
     evidence = "proxy" if arm in PROXY_ARMS and chat is None else "direct"
     return coded(arm, items, [g["code"] for g in given], [g["milliseconds"] for g in given], evidence)
@@ -153,33 +149,42 @@ def irregular(outputs: Sequence[Output], train: Examples, codes: Sequence[Code])
     All of them count as wrong. An item with an untaught label is listed only where the arm missed it.
     """
     book, taught = {c.code for c in codes}, {e.label for e in train}
-    odd = [o for o in outputs if o.output not in book]
     untaught = [o for o in outputs if o.expected not in taught and not o.correct]
-    found = [(o.arm, "not a code" if o.output.strip() else "empty output", o.item) for o in odd]
+    found = [(o.arm, "not a code" if o.output else "empty output", o.item) for o in outputs if o.output not in book]
     return found + [(o.arm, "label unseen in training", o.item) for o in untaught]
 
 
 def answer_arm(
-    arm: str, answerer: Answerer, questions: Questions, progress: Progress = iter, forms: Forms = NONE
-) -> tuple[list[Output], list[Answer]]:
+    arm: str, answerer: Answerer, questions: Questions, progress: Progress = iter, forms: Forms = NONE,
+    cache: Path | None = None,
+) -> tuple[list[Output], list[Answer]]:  # fmt: skip
     """Run one knowledge arm and judge its answers; raises ValueError for an arm that is unknown or cannot run here.
 
-    Answerable: right when the shown answer holds the key strings. Unanswerable: right when refused.
+    Answerable: right when the shown answer holds the key strings. Unanswerable: right when refused. Milliseconds are
+    those of when an answer was computed. `progress`, for instance tqdm, sees each question that is asked.
+    `cache`: a folder that keeps each question's answer until anything that decides it changes: the documents, the
+    search, the refusal, the chat model, the reranker, or how answers are made. Answers quote documents: give the folder
+    `answers` inside the index, which `knowledge.index_folder` removes when a document changes.
     """
-    answers = list(answers_of(arm, answerer, progress([q.question for q in questions])))
-    store = answerer.retriever.store
-    return [judge(arm, q, a, store, forms) for q, a in zip(questions, answers, strict=True)], answers
-
-
-def answers_of(arm: str, answerer: Answerer, questions: Iterable[str]) -> Iterator[Answer]:
-    """One knowledge arm's answers, unjudged, one by one; raises ValueError if it is unknown or cannot run here."""
     if reason := not_applicable(arm, answerer):
         raise ValueError(reason)
-    weight = {"keyword": 0.0, "dense": 1.0}.get(arm, answerer.retriever.weight)
-    reader = replace(answerer, retriever=answerer.retriever.varied(weight=weight))
-    reader, hits = (without_refusal(reader), everything(reader)) if arm == "in_prompt" else (reader, None)
-    bare = {"first_sentences": first_sentences, "closed_book": closed_book}.get(arm)
-    return (bare(reader, question) if bare else reader.ask(question, hits=hits) for question in questions)
+    search, store = answerer.retriever, answerer.retriever.store
+    search = search.varied(weight={"keyword": 0.0, "dense": 1.0}.get(arm, search.weight))
+    reader = replace(answerer, retriever=search)
+    special = {"first_sentences": first_sentences, "in_prompt": in_prompt, "closed_book": closed_book}
+    ask = special.get(arm, Answerer.ask)
+
+    def run(asked: list[str]) -> Iterator[Result]:
+        return (ask(reader, question).model_dump(mode="json") for question in asked)
+
+    how = [inspect.getsource(m) for m in (answering, chunking, refusal, retrieval, sys.modules[__name__])]
+    settled = search.model_dump(include={"weight", "k", "roles", "fusion", "diversity"})
+    reranker = search.rerank and np.round(search.rerank("Which is it?", ["This one.", "That?"]), 3).tolist()
+    documents = [store.generation, store.fingerprint, list(store.documents.values())]
+    setting = [arm, how, _WORDS, settled, reranker, answerer.refusal, answerer.chat, documents]
+    kept = remembered(cache, setting, [q.question for q in questions], run, progress)
+    answers = [Answer(**given) for given in kept]
+    return [judge(arm, q, a, store, forms) for q, a in zip(questions, answers, strict=True)], answers
 
 
 def not_applicable(arm: str, answerer: Answerer) -> str:
@@ -195,9 +200,8 @@ def not_applicable(arm: str, answerer: Answerer) -> str:
 
 def everything(answerer: Answerer) -> list[Hit]:
     """All passages that whoever asks may see, in the order of the store."""
-    retriever = answerer.retriever
-    shown = zip(retriever.keywords.passages, retriever.store.mask(retriever.roles), strict=True)
-    return [Hit(passage, 1.0, 1.0, 1.0) for passage, may_see in shown if may_see]
+    shown = compress(answerer.retriever.keywords.passages, answerer.retriever.store.mask(answerer.retriever.roles))
+    return [Hit(passage, 1.0, 1.0, 1.0) for passage in shown]
 
 
 def without_refusal(answerer: Answerer) -> Answerer:
@@ -228,42 +232,42 @@ def support_cases(answerer: Answerer, questions: Questions) -> list[Case]:
 
     One twin loses its source file, the other asks for a name or number that no document holds.
     """
-    asked: list[tuple[Question, str, str | None, bool | None]] = []
+    known, asked = answerer.retriever.keywords.document_frequency, list[tuple[Question, str, str | None]]()
     for question in questions:
-        asked.append((question, question.question, None, question.answerable))
+        asked.append((question, question.question, None))
         if question.answerable:
-            entities = names_and_numbers(question.question)
-            twin = swapped(question.question, entities, answerer.retriever.keywords.document_frequency)
-            asked.append((question, question.question, question.source, None))
-            asked += [(question, twin, None, None)] if twin else []
-    found = [answerer.retriever.search(text, without=without) for _, text, without, _ in asked]
+            twin = swapped(question.question, names_and_numbers(question.question), known)
+            asked.append((question, question.question, question.source))
+            asked += [(question, twin, None)] if twin else []
+    found = [answerer.retriever.search(text, without=without) for _, text, without in asked]
     answerer.prepare(hit for hits in found for hit in hits)
     cases = []
-    for (question, text, _, answerable), hits in zip(asked, found, strict=True):
-        draft = answerer.draft(text, hits)
-        right = bool(answerable) and contains(" ".join(c.quote for c in draft.citations), question.must_contain)
-        cases.append(Case(draft.features, right, answerable, question.source or question.id))
+    for (question, text, without), hits in zip(asked, found, strict=True):
+        draft, is_twin = answerer.draft(text, hits), (text, without) != (question.question, None)
+        holds = contains(" ".join(c.quote for c in draft.citations), question.must_contain)
+        answerable = None if is_twin else question.answerable
+        cases.append(Case(draft.features, bool(answerable) and holds, answerable, question.source or question.id))
     return cases
 
 
 def judge(arm: str, question: Question, answer: Answer, store: FaissStore, forms: Forms = NONE) -> Output:
     """Score one answer without a judge: key strings present, or refusal where nothing is to be found."""
-    keys, cited, citable = question.must_contain, answer.citations, answer.citations and question.answerable
-    right = not answer.refused and contains(answer.text, keys)
-    apt = [c.source == question.source or holds_some(c.quote, keys) for c in cited]
-    sound = [a and verify(c, store.get_by_ids([c.passage_id])) for a, c in zip(apt, cited, strict=True)]
-    lacking = missing(" ".join(c.quote for c in cited), keys)
-    return Output(
-        item=question.id,
-        arm=arm,
-        output=answer.text or f"(refused: {answer.reason})",
-        expected=question.expected_answer or "(refusal)",
-        correct=right if question.answerable else answer.refused,
-        citation_precision=round(sum(sound) / len(sound), 4) if citable else None,
-        citation_recall=round(1 - len(lacking) / len(keys), 4) if citable else None,
-        in_form=in_form(question, answer.text, forms),
-        **answer.model_dump(include={"refused", "tokens", "milliseconds"}),
-    )
+    keys, cited = question.must_contain, answer.citations if question.answerable else ()
+    judged: dict[str, Any] = {"correct": answer.refused, "in_form": in_form(question, answer.text, forms)}
+    if question.answerable:
+        judged["correct"] = not answer.refused and contains(answer.text, keys)
+    if cited:
+        apt = [c for c in cited if c.source == question.source or holds_some(c.quote, keys)]
+        sound = sum(verify(c, store.get_by_ids([c.passage_id])) for c in apt)
+        lacking = missing(" ".join(c.quote for c in cited), keys)
+        judged["citation_precision"] = round(sound / len(cited), 4)
+        judged["citation_recall"] = round(1 - len(lacking) / len(keys), 4)
+    shown = {
+        "output": answer.text or f"(refused: {answer.reason})",
+        "expected": question.expected_answer or "(refusal)",
+    }
+    counted = answer.model_dump(include={"refused", "tokens", "milliseconds"})
+    return Output(item=question.id, arm=arm, **shown, **judged, **counted)
 
 
 def missing(text: str, must_contain: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -282,33 +286,37 @@ def audit_citations(questions: Questions, answers: Sequence[Answer], store: Fais
     A citation in an answer to an unanswerable question supports nothing. Empty when nothing is cited.
     """
     cited = [(q, citation) for q, answer in zip(questions, answers, strict=True) for citation in answer.citations]
-    exist = sum(verify(citation, store.get_by_ids([citation.passage_id])) for _, citation in cited)
-    support = sum(holds_some(citation.quote, q.must_contain) for q, citation in cited)
+    exist = [verify(citation, store.get_by_ids([citation.passage_id])) for _, citation in cited]
+    support = [holds_some(citation.quote, q.must_contain) for q, citation in cited]
     counted = {"exist": exist, "support": support} if cited else {}
-    return {name: proportion(count, len(cited)) for name, count in counted.items()}
+    return {name: proportion(sum(found), len(cited)) for name, found in counted.items()}
 
 
 def first_sentences(answerer: Answerer, question: str) -> Answer:
-    """The baseline: the first three sentences of the best passage, never refusing."""
-    started = time.perf_counter()
+    """The baseline: the first three sentences of the best passage, never refusing. Not timed."""
     best = answerer.retriever.search(question, k=1)
     text = best[0].passage.page_content if best else ""
     text = " ".join(text[a:b] for a, b in sentence_spans(text)[:3])
-    return _uncited(question, text, not text, started, passage_ids=tuple(h.passage.id for h in best))
+    return _uncited(question, text, passage_ids=tuple(h.passage.id for h in best))
 
 
 def closed_book(answerer: Answerer, question: str) -> Answer:
-    """What the chat model says to the question alone: no passage, so no citation; it may refuse."""
-    started, prompt = time.perf_counter(), _WORDS["closed_book"].format(question=question)
-    text = str(answerer.chat.invoke(prompt).text).strip()
+    """What the chat model says to the question alone: no passage, so no citation; it may refuse. Not timed."""
+    prompt = _WORDS["closed_book"].format(question=question)
+    reply = str(answerer.chat.invoke(prompt).text).strip()
     tokens = sum(answerer.retriever.store.embedding.count_tokens([prompt]))
-    return _uncited(question, text, re.match(r"$|\W*REFUSE\b", text) is not None, started, tokens=tokens)
+    return _uncited(question, "" if re.match(r"\W*REFUSE\b", reply) else reply, tokens=tokens)
 
 
-def _uncited(question: str, text: str, refused: bool, started: float, **more: Any) -> Answer:
-    given = {"tokens": 0, "passage_ids": (), **more, "milliseconds": 1000 * (time.perf_counter() - started)}
-    said = {"text": "" if refused else text, "draft": text, "reason": "it said nothing" if refused else ""}
-    return Answer(question=question, refused=refused, confidence=1.0, **said, **given)
+def _uncited(question: str, text: str, tokens: int = 0, passage_ids: tuple[str, ...] = ()) -> Answer:
+    said = {"text": text, "draft": text, "refused": not text, "reason": "" if text else "it said nothing"}
+    used = {"tokens": tokens, "passage_ids": passage_ids, "milliseconds": 0.0}
+    return Answer(question=question, confidence=1.0, **said, **used)
+
+
+def in_prompt(answerer: Answerer, question: str) -> Answer:
+    """What the chat model says when it is given every passage that whoever asks may see."""
+    return without_refusal(answerer).ask(question, hits=everything(answerer))
 
 
 def score(outputs: Sequence[Output]) -> list[ArmScore]:

@@ -102,12 +102,10 @@ def why_miscoded(
 
     `disputed`: ids of texts that two people coded differently; their failures are marked, and no cause is counted.
     """
-    right = {(o.item, o.arm): o.correct for o in outputs}
-    others = [a for a in dict.fromkeys(o.arm for o in outputs) if a != arm]
     failures = []
     for row in outputs:
         if row.arm == arm and not row.correct:
-            pattern = {a: right[row.item, a] for a in others}
+            pattern = {o.arm: o.correct for o in outputs if o.item == row.item and o.arm != arm}
             shown = {"item": row.item, "asked": texts[row.item], "given": row.output, "wanted": row.expected}
             failures.append(_failure("codes", pattern, disputed=row.item in disputed, **shown))
     return failures

@@ -6,6 +6,7 @@ no method of its own.
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,7 +58,10 @@ def index_folder(
         if not corpus.sections and not purge:
             first = f"{corpus.files[0].source}: {corpus.files[0].reason}"
             raise ValueError(f"none of the {len(corpus.files)} file(s) in {folder} could be read; {first}.")
+        before = store.documents
         changes = store.sync(chunk_sections(corpus.sections, store.embedding.count_tokens, profile.chunk_tokens))
+        if store.documents != before and (where / "answers").is_dir():  # kept answers quote what may be gone
+            shutil.rmtree(where / "answers")
         store.save(where)
     return Indexed(corpus, store, changes)
 

@@ -12,7 +12,7 @@ from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage
 
 from playbook import arms
-from playbook.answering import Answer, Citation
+from playbook.answering import Answer, Answerer, Citation
 from playbook.arms import Form, Output
 from playbook.evaluation import proportion
 from playbook.items import Code, Example, Question, load_questions
@@ -291,10 +291,76 @@ def test_closed_book_asks_the_question_alone_and_cites_nothing() -> None:
     assert answers[0].citations == answers[0].passage_ids == () and rows[0].tokens > 5
 
 
-def test_answers_come_one_by_one_so_that_an_interrupted_run_keeps_what_it_has() -> None:
-    taken = []
-    answers = arms.answers_of("hybrid", make_answerer(RENTAL), (taken.append(q) or q for q in ["One?", "Two?"]))
-    assert next(answers).question == "One?" and taken == ["One?"]
+class Asked:
+    """Answers with one folder of kept answers and says which questions were asked, as the progress bar sees them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *asked: str, arm: str = "hybrid", answerer: Answerer | None = None) -> list[int]:
+        told: list[int] = []
+
+        def progress(items: list[str]) -> Iterator[str]:
+            for n, item in enumerate(items):
+                told.append(n)
+                yield item
+
+        questions = [question(f"q{n}", asked=text) for n, text in enumerate(asked)]
+        answerer = answerer or make_answerer(RENTAL, VANS)
+        rows, answers = arms.answer_arm(arm, answerer, questions, progress, cache=self.folder)
+        assert [r.item for r in rows] == [q.id for q in questions] and [a.question for a in answers] == list(asked)
+        return told
+
+
+def test_a_kept_answer_is_given_again_until_something_that_decides_it_changes(tmp_path: Path) -> None:
+    run, with_role, ranked = Asked(tmp_path), make_answerer(RENTAL, VANS), make_answerer(RENTAL, VANS)
+    with_role.retriever.roles, ranked.retriever.rerank = ("hr",), lambda _, texts: [1.0] * len(texts)
+    reworded = VANS.model_copy(update={"page_content": "Vans leave at ten."})
+    replaced = VANS.model_copy(update={"metadata": {**VANS.metadata, "replaced_by": "new.md"}})
+    assert run("One?", "Two?") == [0, 1]
+    assert run("Two?", "One?") == []
+    assert run("Two?", "Three?", "Three?") == [0]
+    for arm in ("keyword", "dense", "first_sentences"):
+        assert run("One?", arm=arm) == [0], arm
+    changed = [
+        make_answerer(RENTAL),
+        make_answerer(RENTAL, reworded),
+        make_answerer(RENTAL, replaced),
+        with_role,
+        ranked,
+    ]
+    changed += [make_answerer(RENTAL, VANS, weight=0.4), make_answerer(RENTAL, VANS, intercept=8.0)]
+    changed += [make_answerer(RENTAL, VANS, chat=FakeListChatModel(responses=[reply])) for reply in ("a", "b")]
+    for n, answerer in enumerate(changed):
+        assert run("One?", answerer=answerer) == [0], n
+    assert run("One?", "Two?", "Three?") == []
+
+
+def test_kept_answers_are_the_computed_ones_with_their_milliseconds(tmp_path: Path) -> None:
+    given = make_answerer(RENTAL, VANS)
+    first, again = (arms.answer_arm("hybrid", given, [question()], cache=tmp_path) for _ in range(2))
+    assert first == again and first[1][0].milliseconds == first[0][0].milliseconds > 0
+    assert first[1][0].citations and first[1][0].model_copy(update={"milliseconds": 0}) == given.ask(
+        question().question
+    ).model_copy(update={"milliseconds": 0})
+
+
+def test_an_interrupted_run_keeps_the_answers_it_has(tmp_path: Path) -> None:
+    class Stops(Chat):
+        def invoke(self, prompt: str) -> AIMessage:
+            if self.stops and "Two?" in prompt:
+                raise KeyboardInterrupt
+            return super().invoke(prompt)
+
+        def __repr__(self) -> str:
+            return "always the same"
+
+    run, given = Asked(tmp_path), make_answerer(RENTAL, chat=Stops("x"))
+    given.chat.stops = True
+    with pytest.raises(KeyboardInterrupt):
+        run("One?", "Two?", answerer=given)
+    given.chat.stops = False
+    assert run("One?", "Two?", answerer=given) == [0], "only the second is asked again"
 
 
 @pytest.mark.parametrize("run", ["answer", "classify"])

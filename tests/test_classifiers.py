@@ -13,16 +13,9 @@ import pytest
 from fakes_embedding import HashEmbeddings
 
 from playbook import classifiers
-from playbook.classifiers import (
-    Task,
-    by_constrained_output,
-    by_definition,
-    by_label_name,
-    by_linear_probe,
-    by_nearest_examples,
-)
+from playbook.chat import chat_model
+from playbook.classifiers import ARMS, Task, by_constrained_output, by_linear_probe
 from playbook.items import Code, Example
-from playbook.models import chat_model
 
 CODES = (
     Code(code="DLV", label="late delivery", definition="the van came after the promised day"),
@@ -41,31 +34,33 @@ def task(*texts: str, train: tuple[Example, ...] = TRAIN, codes: tuple[Code, ...
 
 
 def test_label_name_takes_the_code_whose_name_is_nearest() -> None:
-    assert by_label_name(task("my delivery is late", "the bill is wrong")) == ["DLV", "BIL"]
+    assert ARMS["label_name"](task("my delivery is late", "the bill is wrong")) == ["DLV", "BIL"]
 
 
 def test_definition_finds_what_the_name_alone_cannot() -> None:
-    assert by_label_name(task("charged twice")) == ["DLV"], "no word in common with a name: the first code of the book"
-    assert by_definition(task("charged twice", "after the promised day")) == ["BIL", "DLV"]
+    assert ARMS["label_name"](task("charged twice")) == ["DLV"], (
+        "no word in common with a name: the first code of the book"
+    )
+    assert ARMS["definition"](task("charged twice", "after the promised day")) == ["BIL", "DLV"]
 
 
 def test_definition_uses_the_name_where_there_is_no_definition() -> None:
     bare = tuple(Code(code=c.code, label=c.label, definition="") for c in CODES)
     texts = ("my delivery is late", "the bill is wrong", "charged twice")
-    assert by_definition(task(*texts, codes=bare)) == by_label_name(task(*texts))
+    assert ARMS["definition"](task(*texts, codes=bare)) == ARMS["label_name"](task(*texts))
 
 
 def test_nearest_examples_sum_the_cosines_of_the_five_nearest() -> None:
     """Cosines of 'a b' are 1 (A) and 0.5 (B). Among five: 1.0 against 2.0, then 3.0 against 1.0, whatever lies further."""
     near = [Example(id=f"b{n}", text=f"a x{n}", label="B") for n in range(7)]
     exact = [Example(id=f"a{n}", text="a b", label="A") for n in range(3)]
-    assert by_nearest_examples(task("a b", train=(*near, exact[0]))) == ["B"]
-    assert by_nearest_examples(task("a b", train=(*near, *exact))) == ["A"], "all seven B would have had 3.5"
+    assert ARMS["nearest_examples"](task("a b", train=(*near, exact[0]))) == ["B"]
+    assert ARMS["nearest_examples"](task("a b", train=(*near, *exact))) == ["A"], "all seven B would have had 3.5"
 
 
 def test_nearest_examples_break_a_tie_by_the_code_s_name() -> None:
     train = (Example(id="1", text="a", label="Z"), Example(id="2", text="a", label="B"))
-    assert by_nearest_examples(task("a", train=train)) == ["B"]
+    assert ARMS["nearest_examples"](task("a", train=train)) == ["B"]
 
 
 def test_linear_probe_learns_its_own_training_texts() -> None:
@@ -82,7 +77,7 @@ def test_probe_probabilities_add_up_to_one_and_agree_with_its_predictions() -> N
 
 
 def test_probe_needs_two_labels() -> None:
-    with pytest.raises(ValueError, match="all 2 examples carry label 'A'"):
+    with pytest.raises(ValueError, match="all 2 cases have the same label or outcome, {'A'}: two are needed"):
         classifiers.fit_probe(np.eye(2), ["A", "A"])
 
 
@@ -98,7 +93,7 @@ def test_cross_validated_labels_are_out_of_fold() -> None:
 def test_yes_no_fit_separates_and_needs_both_outcomes() -> None:
     weights, intercept = classifiers.fit_yes_no(np.array([[-1.0], [-2.0], [1.0], [2.0]]), [False, False, True, True])
     assert weights[0] > 0 and intercept == pytest.approx(0, abs=1e-3)
-    with pytest.raises(ValueError, match="all 2 calibration cases have the same outcome"):
+    with pytest.raises(ValueError, match="all 2 cases have the same label or outcome, {True}: two are needed"):
         classifiers.fit_yes_no(np.zeros((2, 1)), [True, True])
 
 

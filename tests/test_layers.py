@@ -48,14 +48,14 @@ LAYERS = {
     "store": ("engagement", "faiss filelock langchain_core numpy"),
     "retrieval": ("checked chunking store", "bm25s langchain_core numpy pydantic snowballstemmer"),
     "classifiers": ("checked items", "numpy sklearn"),
-    "remembered": ("engagement", ""),
+    "remembered": ("engagement", "langchain_core"),
     "refusal": ("checked classifiers evaluation", "numpy"),
     "answering": ("checked chunking refusal retrieval", "numpy"),
     "knowledge": ("answering chat chunking documents embedding engagement models refusal results retrieval store", ""),
     # measuring, auditing, training
     "arms": (
         "answering checked chunking classifiers evaluation items refusal remembered retrieval store",
-        "langchain_core numpy pydantic",
+        "numpy pydantic",
     ),
     "attribution": ("answering arms checked chunking evaluation items retrieval", "langchain_core"),
     "structured": ("arms checked chunking evaluation", "jsonschema langchain_core pydantic"),

@@ -69,7 +69,7 @@ def test_twins_teach_but_are_not_questions() -> None:
 
 
 def test_calibration_on_one_outcome_is_refused() -> None:
-    with pytest.raises(ValueError, match="all 2 calibration cases have the same outcome"):
+    with pytest.raises(ValueError, match="all 2 cases have the same label or outcome"):
         calibrate([Case((0.0,), False, False, "a"), Case((1.0,), False, False, "b")])
 
 

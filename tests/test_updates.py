@@ -10,7 +10,9 @@ import pytest
 from fakes_embedding import HashEmbeddings, make_client, refusal
 
 from playbook import knowledge
+from playbook.arms import answer_arm
 from playbook.engagement import Engagement
+from playbook.items import Question
 from playbook.store import FaissStore
 
 FILES = {
@@ -81,6 +83,32 @@ def test_what_is_erased_leaves_no_trace_in_the_index_folder(client: Engagement, 
     assert held, "the check below could not fail otherwise"
     (client.documents / "person.md").unlink()
     knowledge.index_folder(client)
+    assert not [p for p in client.index.rglob("*") if p.is_file() and b"Quillhaven" in p.read_bytes()]
+
+
+def test_kept_answers_last_until_a_document_or_who_may_see_it_changes(
+    client: Engagement, embedder: HashEmbeddings
+) -> None:
+    def kept() -> list[str]:
+        store = knowledge.index_folder(client).store
+        answerer = knowledge.make_answerer(client, store, 0.5, refusal(9.0), ("hr",))
+        before = [path.name for path in client.index.glob("answers/*")]
+        answer_arm("hybrid", answerer, [asked], cache=client.index / "answers")
+        return before
+
+    asked = Question(
+        id="q", question="Who is the contact?", expected_answer="", must_contain=(), source="", answerable=False
+    )
+    (client.documents / "person.md").write_text("# Contact\n\nAsk for Petra Quillhaven.\n")
+    assert kept() == []
+    assert len(kept()) == 1, "nothing changed: what was answered is kept"
+    held = [p for p in client.index.rglob("*") if p.is_file() and b"Quillhaven" in p.read_bytes()]
+    assert len(held) == 2, "the index and a kept answer: the checks below could not fail otherwise"
+    client.audiences.write_text("files:\n  pay.md: {audience: [board]}\n")
+    assert kept() == [], "another audience"
+    (client.documents / "person.md").unlink()
+    knowledge.index_folder(client)
+    assert not (client.index / "answers").exists()
     assert not [p for p in client.index.rglob("*") if p.is_file() and b"Quillhaven" in p.read_bytes()]
 
 
