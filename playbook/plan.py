@@ -61,21 +61,20 @@ def make_plan(
     own, that one stands; raises ValueError when only some do. Forms (`id`, `split`) always carry one. The same items and
     seed give the same plan; arms without items are left out, and without a `chat` model those that need one.
     """
-    table, count = dict(_TABLE), Counter(e.label for e in examples)
-    least, share = table["thresholds"]["least_examples_per_code"], table["split"]
-    left_out = {label: n for label, n in sorted(count.items()) if n < least}
+    table, share, count = dict(_TABLE), _TABLE["split"], Counter(e.label for e in examples)
+    left_out = {label: n for label, n in sorted(count.items()) if n < table["thresholds"]["least_examples_per_code"]}
     usable = [e for e in examples if e.label not in left_out]
-    absent = set() if chat else set(table["needs_chat"])
     items = {"knowledge": questions, "behaviour": usable, "adapter": usable, "form": forms}
-    for kind, some in items.items():  # a comparison names arms of its own kind or of one before it
-        absent |= set() if some else set(table[f"{kind}_arms"])
+    absent = {arm for kind, some in items.items() if not some for arm in table[f"{kind}_arms"]}
+    absent |= set() if chat else set(table["needs_chat"])
+    for kind in items:
         table[f"{kind}_arms"] = [arm for arm in table[f"{kind}_arms"] if arm not in absent]
         table[f"{kind}_comparisons"] = [pair for pair in table[f"{kind}_comparisons"] if absent.isdisjoint(pair)]
     return Plan(
         seed=seed,
         questions=_own_split(questions, PARTS[1:]) or split_questions(questions, share["questions"]["tune"], seed),
         examples=_own_split(usable, PARTS) or split_examples(usable, share["examples"], seed),
-        forms=_own_split(forms, PARTS) or dict.fromkeys(PARTS, ()),
+        forms=_own_split(forms, PARTS),
         labels_left_out=left_out,
         inputs=inputs,
         **{name: table[name] for name in Plan.model_fields.keys() & table.keys()},
@@ -88,7 +87,7 @@ def _own_split(items: Questions | Examples | Forms, parts: Sequence[str]) -> Spl
     if without and len(without) < len(items):
         more = f"{without[0]} and {len(without) - 1} more have no split"
         raise ValueError(f"{more}, the others do: fill the column or empty it.")
-    return {} if without else {part: tuple(i.id for i in items if i.split == part) for part in parts if items}
+    return {} if without else {part: tuple(i.id for i in items if i.split == part) for part in parts}
 
 
 def split_questions(questions: Questions, tune: float, seed: int) -> Split:
@@ -154,8 +153,7 @@ def provable(what: str, items: int, losses: int, thresholds: dict[str, float], c
         now, more = points(items), steps[at] if at < len(steps) else None
         said = words["gain" if now else "nothing"] + words["never" if more is None else "more" if more else "enough"]
     known = {"items": items, "losses": losses, "points": now, "more": more}
-    said = said.format(what=what, worth=worth, least=least, most=words["most"], **known)
-    return Provable(sentence=said, **known)
+    return Provable(sentence=said.format(what=what, worth=worth, least=least, most=words["most"], **known), **known)
 
 
 def collect_next(questions: Questions, documents: Sequence[str]) -> list[dict[str, Any]]:

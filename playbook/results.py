@@ -12,7 +12,7 @@ from playbook.attribution import CauseMix, Failure
 from playbook.checked import Frozen
 from playbook.evaluation import PairedTest, Proportion
 from playbook.gates import Gate
-from playbook.plan import Plan
+from playbook.plan import Plan, Provable
 from playbook.refusal import RefusalModel
 from playbook.training_data import Audit
 
@@ -47,11 +47,12 @@ class PlanResult(_Result):
 
 
 class BaselineResult(_Result):
-    """03, second half: what names, definitions and examples alone reach on the tuning split."""
+    """03, second half: what names, definitions and examples alone reach on the tuning split, and what can be proved."""
 
     plan_digest: str
     scores: tuple[ArmScore, ...]
     outputs: tuple[Output, ...]
+    provable: tuple[Provable, ...] = ()
 
 
 class RagResult(_Result):
@@ -99,10 +100,10 @@ class MeasurementResult(_Result):
 
 
 class GateResult(_Result):
-    """06: the gate on preparing training data, and the prompt ceiling it rests on."""
+    """06: the gate on preparing training data, and the prompt ceiling it rests on (share, low, high; 95 % interval)."""
 
     gate: Gate
-    prompt_ceiling: float | None
+    prompt_ceiling: tuple[float, float, float] | None
 
 
 class TrainingDataResult(_Result):

@@ -372,9 +372,3 @@ def test_copies_are_found_by_text_and_with_vectors_by_nearness() -> None:
     assert ev.copies(tune, test, nearness, least=0.93) == [("q1", "q7"), ("q2", "q8")]
     assert ev.copies(tune, test, nearness, least=0.96) == [("q1", "q7")]
     assert ev.copies({}, test) == ev.copies(tune, {}) == []
-
-
-def test_confusions_are_counted_most_frequent_first_and_alphabetical_among_equals() -> None:
-    expected, predicted = ["a", "a", "a", "b", "c"], ["b", "b", "a", "a", "a"]
-    assert ev.confusions(expected, predicted) == [("a", "b", 2), ("b", "a", 1), ("c", "a", 1)]
-    assert ev.confusions(expected, predicted, most=1) == [("a", "b", 2)]
