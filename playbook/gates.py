@@ -56,8 +56,8 @@ def decide(name: str, checks: Sequence[Check], would_settle: str = "", override:
             raise ValueError(f"override of gate '{name}' needs a name and a reason; got {override}.")
         state = "overridden"
     known = {"failed": failed, "proxies": proxies, "all": len(checks), "settle": would_settle, "by": override}
-    sentence = _TABLE["sentences"][state].format(**known)
-    return Gate(name=name, state=state, checks=tuple(checks), sentence=sentence, would_settle=would_settle)
+    said = _TABLE["sentences"][state].format(**known)
+    return Gate(name=name, state=state, checks=tuple(checks), sentence=said, would_settle=would_settle)
 
 
 def training_gate(
@@ -71,8 +71,9 @@ def training_gate(
     measured fails its check, and so does a ceiling whose interval reaches the threshold: what is not known, or not proved,
     cannot open a gate.
     """
+    table = _TABLE["training"]
     found = {
-        "diagnosis": (diagnosis.replace("_", " "), diagnosis in _TABLE["training"]["behaviour_outcomes"]),
+        "diagnosis": (diagnosis.replace("_", " "), diagnosis in table["behaviour_outcomes"]),
         "owner": ({True: "yes", False: "no", None: "not answered"}[owner], bool(owner)),
     }
     if best:
@@ -84,7 +85,7 @@ def training_gate(
     if behaviour_share:
         count, of = behaviour_share
         found["failures"] = (f"{count} of {of}", count >= thresholds["behaviour_share"] * max(of, 1))
-    return _gate("training", found, thresholds, ceiling_evidence)
+    return decide(table["name"], _checks("training", found, thresholds, ceiling_evidence), table["would_settle"])
 
 
 def adapter_gate(
@@ -96,28 +97,21 @@ def adapter_gate(
         "blocked": (", ".join(blocked_by) or "none", not blocked_by),
         "rarest": (f"{smallest[1]} ({smallest[0]})" if smallest[0] else "no examples", smallest[1] >= least),
     }
-    evidence: Evidence = "proxy" if before.state == "provisional" else "direct"
-    return _gate("adapter", found, {"least": least}, evidence, before.would_settle, override)
+    checks = _checks("adapter", found, {"least": least}, "proxy" if before.state == "provisional" else "direct")
+    return decide(_TABLE["adapter"]["name"], checks, before.would_settle, override)
 
 
-def _gate(
-    which: str, found: dict[str, tuple[str, bool]], limits: dict[str, float], evidence: Evidence,
-    settle: str = "", override: dict[str, str] | None = None,
-) -> Gate:  # fmt: skip
-    """One of the table's gates: each condition with what was found and whether it holds.
-
-    `evidence` and `settle` (what would settle a proxy) stand where the table says nothing.
-    """
-    table, checks = _TABLE[which], []
-    for name, row in table["checks"].items():
+def _checks(which: str, found: dict[str, tuple[str, bool]], limits: dict[str, float], evidence: str) -> list[Check]:
+    """A gate's conditions with what was found for each and whether it holds; `evidence` where the table has none."""
+    checks = []
+    for name, row in _TABLE[which]["checks"].items():
         said, holds = found.get(name, ("not measured", False))
         required = row["required"].format(**limits)
         checks.append(Check(**{"evidence": evidence, **row, "found": said, "required": required, "passed": holds}))
-    return decide(table["name"], checks, table.get("would_settle", settle), override)
+    return checks
 
 
 def require(gate: Gate) -> None:
     """Raise ValueError with the gate's own sentence when it is closed."""
     if not gate.lets_through:
-        fix = "store an override with name and reason in settings.yaml (adapter_override)"
-        raise ValueError(f"{gate.name} {gate.sentence} To run anyway, {fix}; the recommendation will not count it.")
+        raise ValueError(f"{gate.name} {gate.sentence} {_TABLE['sentences']['to_run_anyway']}")

@@ -108,16 +108,14 @@ def split_questions(questions: Questions, tune: float, seed: int) -> Split:
 
 def split_examples(examples: Examples, share: dict[str, float], seed: int) -> Split:
     """Ids in `train`, `tune` and `test`, each code cut in the same proportions, at least one to train and test."""
-    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    side: dict[str, str] = {}
     for label in sorted({e.label for e in examples}):
         ids = sorted(e.id for e in examples if e.label == label)
         random.Random(f"{seed}/{label}").shuffle(ids)
         test = max(1, math.floor(share["test"] * len(ids) + 0.5))
         tune = min(math.floor(share["tune"] * len(ids) + 0.5), len(ids) - test - 1)
-        parts["test"] += ids[:test]
-        parts["tune"] += ids[test : test + tune]
-        parts["train"] += ids[test + tune :]
-    return {name: tuple(sorted(ids)) for name, ids in parts.items()}
+        side.update(zip(ids, ["test"] * test + ["tune"] * tune + ["train"] * len(ids), strict=False))
+    return {part: tuple(sorted(i for i in side if side[i] == part)) for part in PARTS}
 
 
 class Provable(Frozen):
