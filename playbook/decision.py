@@ -29,7 +29,7 @@ def decide(
 ) -> results.DecisionResult:  # fmt: skip
     """Apply the written rules to one client's artifacts; every sentence names the figures it rests on."""
     know, know_why, know_sure = _knowledge(plan, measured)
-    act, act_why, act_sure = _behaviour(measured, gate, audit, lora)
+    act, act_why, act_sure = _behaviour(measured, gate.gate, audit.gate, lora)
     decision = " ".join(filter(None, (know, act))) or _say("nothing")
     named = ((knowledge, "rag"), (behaviour, "cheap_classifier"), (behaviour, "lora"))
     options = [o for name in named for o in economics.options if (o.use_case, o.option) == name]
@@ -56,14 +56,10 @@ def _arm(scores: Sequence[results.ArmScore], name: str) -> results.ArmScore | No
     return next((s for s in scores if s.arm == name), None)
 
 
-def _won(planned: str, tests: Sequence[PairedTest]) -> bool:
-    """Whether the first arm of a comparison that the table names is proved to be better than the second."""
+def _won(planned: str, tests: Sequence[PairedTest] | None) -> bool:
+    """Whether the first arm of a comparison that the table names is proved to be better; None: no test ran."""
     first, second = _TABLE["comparisons"][planned]
-    return any((t.first, t.second, t.verdict) == (first, second, f"{first} is better") for t in tests)
-
-
-def _adapter_wins(lora: Adapter) -> bool:
-    return lora is not None and _won("adapter", lora.tests)
+    return any((t.first, t.second, t.verdict) == (first, second, f"{first} is better") for t in tests or ())
 
 
 def _useful(arm: results.ArmScore) -> bool:
@@ -82,19 +78,15 @@ def _knowledge(plan: results.PlanResult, measured: Measured) -> Reasoned:
     return _say("answer" if proved and _useful(best) else "pilot"), why, sure
 
 
-def _behaviour(
-    measured: Measured, gate: results.GateResult, audit: results.TrainingDataResult, lora: Adapter
-) -> Reasoned:
+def _behaviour(measured: Measured, data: results.Gate, audit: results.Gate, lora: Adapter) -> Reasoned:
     if not measured.behaviour:
         return "", [_say("no_examples")], []
-    best, wins = max(measured.behaviour, key=lambda s: s.right.share), _adapter_wins(lora)
-    arm, sure = best.arm.replace("_", " "), []
-    why = [_say("codes", arm=arm, best=best), _say("data_gate", gate=gate.gate), _say("training_gate", gate=audit.gate)]
-    if lora is not None:
-        adapter = _arm(lora.scores, "lora_adapter")
-        why.insert(1, _say("adapter", adapter=adapter))
-        sure = [_say("adapter_proved" if wins else "adapter_unproved")]
-    closed = gate.gate.state == "closed" or audit.gate.state in ("closed", "overridden")
+    best, wins = max(measured.behaviour, key=lambda s: s.right.share), _won("adapter", lora and lora.tests)
+    arm, adapter = best.arm.replace("_", " "), lora and _arm(lora.scores, "lora_adapter")
+    trained = [_say("adapter", adapter=adapter)] if adapter else []
+    sure = [_say("adapter_proved" if wins else "adapter_unproved")] if adapter else []
+    why = [_say("codes", arm=arm, best=best), *trained, _say("data_gate", gate=data), _say("training_gate", gate=audit)]
+    closed = data.state == "closed" or audit.state in ("closed", "overridden")
     decision = "closed" if closed else "train" if wins else "unproved"
     if decision == "train":
         arm, best = "adapter", adapter
@@ -107,7 +99,7 @@ def _confirmed(verdict: Verdict, measured: Measured, lora: Adapter, knowledge: s
     if (verdict.use_case, verdict.outcome) == (knowledge, "rag") and search:
         good = "confirmed" if _useful(search) else "direction confirmed, not good enough yet"
         return good if _won("search", measured.knowledge_tests) else "not yet proved"
-    training, wins = verdict.outcome in ("lora", "smaller_tuned_model"), _adapter_wins(lora)
+    training, wins = verdict.outcome in ("lora", "smaller_tuned_model"), _won("adapter", lora and lora.tests)
     told = wins or training or verdict.outcome == "cheap_classifier"
     if verdict.use_case == behaviour and measured.behaviour and lora is not None and told:
         return "confirmed" if training == wins else "overturned"
@@ -122,7 +114,7 @@ def score_predictions(room: results.RoomResult, measured: Measured, lora: Adapte
         "rag_answers": hybrid.right.share if hybrid else None,
         "refuses": measured.refused_rightly / measured.unanswerable if measured.unanswerable else None,
         "cheap_codes": max(cheap, default=None),
-        "adapter_wins": _adapter_wins(lora) if lora else None,
+        "adapter_wins": _won("adapter", lora.tests) if lora else None,
     }
     happened = {name: figure >= LIMITS[name] for name, figure in figures.items() if figure is not None}
     told = [p for p in room.predictions if p.statement in happened]

@@ -107,8 +107,7 @@ def smallest_provable_gain(n: int, losses: int, alpha: float = 0.05) -> int | No
     """
     if n < 1 or losses < 0:
         raise ValueError(f"{n} items with {losses} losses: give at least one item and no negative losses.")
-    gains = range(1, n - 2 * losses + 1)
-    return next((gain for gain in gains if mcnemar(losses + gain, losses) < alpha), None)
+    return next((gain for gain in range(1, n - 2 * losses + 1) if mcnemar(losses + gain, losses) < alpha), None)
 
 
 def expected_losses(on_tune: PairedTest, items: int) -> int:
@@ -180,12 +179,6 @@ def macro_f1(expected: Sequence[str], predicted: Sequence[str]) -> float:
     hits = Counter(e for e, p in zip(expected, predicted, strict=True) if e == p)
     total = Counter(expected) + Counter(predicted)
     return float(np.mean([2 * hits[label] / total[label] for label in set(expected)]))
-
-
-def shares_by(groups: Sequence[str], right: Sequence[bool]) -> dict[str, Proportion]:
-    """Share right within each group, by name: by expected label this is the recall per class; by type or document too."""
-    count, hits = Counter(groups), Counter(g for g, ok in zip(groups, right, strict=True) if ok)
-    return {group: proportion(hits[group], n) for group, n in sorted(count.items())}
 
 
 def token_f1(given: str, expected: str) -> float:

@@ -79,9 +79,7 @@ def training_gate(
     if best:
         found["best"] = (f"{best[0].replace('_', ' ')} {best[1]:.0%} right", best[1] < thresholds["good_enough"])
     if ceiling:
-        share, low, high = ceiling
-        said = f"{share:.0%} (95 % between {low:.0%} and {high:.0%})"
-        found["ceiling"] = (said, high < thresholds["prompt_ceiling"])
+        found["ceiling"] = (_TABLE["interval"].format(*ceiling), ceiling[-1] < thresholds["prompt_ceiling"])
     if behaviour_share:
         count, of = behaviour_share
         found["failures"] = (f"{count} of {of}", count >= thresholds["behaviour_share"] * max(of, 1))

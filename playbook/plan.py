@@ -85,8 +85,7 @@ def _own_split(items: Questions | Examples | Forms, parts: Sequence[str]) -> Spl
     """The ids by the split that the items carry; empty when none does."""
     without = [i.id for i in items if not i.split]
     if without and len(without) < len(items):
-        more = f"{without[0]} and {len(without) - 1} more have no split"
-        raise ValueError(f"{more}, the others do: fill the column or empty it.")
+        raise ValueError(f"{without[0]} and {len(without) - 1} more have no split: fill the column for all or none.")
     return {} if without else {part: tuple(i.id for i in items if i.split == part) for part in parts}
 
 
@@ -187,6 +186,5 @@ def check_change(old: Plan | None, new: Plan, reason: str) -> Plan:
     watched = Plan.model_fields.keys() - {"reason_for_change"} if old.inputs == new.inputs else RULES
     changed = sorted(k for k in watched if getattr(old, k) != getattr(new, k))
     if changed and not reason:
-        fix = "Changing it after freezing is possible, but recorded: give REASON_FOR_CHANGE in notebook 03."
-        raise ValueError(f"The frozen plan differs in {', '.join(changed)}. {fix}")
-    return new.model_copy(update={"reason_for_change": reason or "the questions or examples file changed"})
+        raise ValueError(_TABLE["change"]["needs_reason"].format(changed=", ".join(changed)))
+    return new.model_copy(update={"reason_for_change": reason or _TABLE["change"]["by_items"]})

@@ -308,15 +308,6 @@ def test_macro_f1_refuses_no_items() -> None:
         ev.macro_f1([], [])
 
 
-def test_shares_by_label_are_the_recall_of_each_class() -> None:
-    expected, predicted = ["a", "a", "b", "a", "c"], ["a", "b", "b", "a", "a"]
-    recall = ev.shares_by(expected, [e == p for e, p in zip(expected, predicted, strict=True)])
-    assert {label: (found.hits, found.n) for label, found in recall.items()} == {"a": (2, 3), "b": (1, 1), "c": (0, 1)}
-    assert recall["a"].low < 2 / 3 < recall["a"].high
-    with pytest.raises(ValueError, match="shorter"):
-        ev.shares_by(["a", "b"], [True])
-
-
 @pytest.mark.parametrize(
     ("given", "expected", "f1"),
     [
