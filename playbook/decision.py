@@ -23,25 +23,17 @@ Reasoned = tuple[str, list[str], list[str]]  # the decision's sentence, why, and
 
 
 def decide(
-    plan: results.PlanResult,
-    diagnosis: DiagnosisResult,
-    economics: EconomicsResult,
-    measured: Measured,
-    gate: results.GateResult,
-    audit: results.TrainingDataResult,
-    lora: Adapter,
-    room: results.RoomResult,
-    as_of: date,
-    knowledge: str,
-    behaviour: str,
-) -> results.DecisionResult:
+    plan: results.PlanResult, diagnosis: DiagnosisResult, economics: EconomicsResult, measured: Measured,
+    gate: results.GateResult, audit: results.TrainingDataResult, lora: Adapter, room: results.RoomResult,
+    as_of: date, knowledge: str, behaviour: str,
+) -> results.DecisionResult:  # fmt: skip
     """Apply the written rules to one client's artifacts; every sentence names the figures it rests on."""
     know, know_why, know_sure = _knowledge(plan, measured)
-    act, act_why, act_sure = _behaviour(measured, gate, audit, lora)
+    act, act_why, act_sure = _behaviour(measured, gate.gate, audit.gate, lora)
     decision = " ".join(filter(None, (know, act))) or _say("nothing")
-    options = {(o.use_case, o.option): o for o in economics.options}
     named = ((knowledge, "rag"), (behaviour, "cheap_classifier"), (behaviour, "lora"))
-    cost = "; ".join(_say("cost", o=options[key], money=economics.currency) for key in named if key in options)
+    options = [o for name in named for o in economics.options if (o.use_case, o.option) == name]
+    cost = "; ".join(_say("cost", o=option, money=economics.currency) for option in options)
     return results.DecisionResult(
         headline=decision,
         decision=decision,
@@ -64,16 +56,10 @@ def _arm(scores: Sequence[results.ArmScore], name: str) -> results.ArmScore | No
     return next((s for s in scores if s.arm == name), None)
 
 
-def _proved(tests: Sequence[PairedTest], first: str, second: str) -> bool:
-    return any(t.first == first and t.second == second and t.verdict == f"{first} is better" for t in tests)
-
-
-def _search_wins(measured: Measured) -> bool:
-    return _proved(measured.knowledge_tests, "hybrid", "first_sentences")
-
-
-def _adapter_wins(lora: Adapter) -> bool:
-    return lora is not None and _proved(lora.tests, "lora_adapter", "linear_probe")
+def _won(planned: str, tests: Sequence[PairedTest] | None) -> bool:
+    """Whether the first arm of a comparison that the table names is proved to be better; None: no test ran."""
+    first, second = _TABLE["comparisons"][planned]
+    return any((t.first, t.second, t.verdict) == (first, second, f"{first} is better") for t in tests or ())
 
 
 def _useful(arm: results.ArmScore) -> bool:
@@ -87,28 +73,22 @@ def _knowledge(plan: results.PlanResult, measured: Measured) -> Reasoned:
     why = [_say("search", best=best), _say("refusals", m=measured)]
     if measured.answerable < least:
         return _say("early", m=measured, least=least), why, [_say("early_sure", m=measured)]
-    proved = _search_wins(measured)
-    sure = _say("search_proved" if proved else "search_unproved")
-    return _say("answer" if proved and _useful(best) else "pilot"), why, [sure]
+    proved = _won("search", measured.knowledge_tests)
+    sure = [_say("search_proved" if proved else "search_unproved")]
+    return _say("answer" if proved and _useful(best) else "pilot"), why, sure
 
 
-def _behaviour(
-    measured: Measured, gate: results.GateResult, audit: results.TrainingDataResult, lora: Adapter
-) -> Reasoned:
+def _behaviour(measured: Measured, data: results.Gate, audit: results.Gate, lora: Adapter) -> Reasoned:
     if not measured.behaviour:
         return "", [_say("no_examples")], []
-    best = max(measured.behaviour, key=lambda s: s.right.share)
-    arm, wins = best.arm.replace("_", " "), _adapter_wins(lora)
-    why, sure = [_say("codes", arm=arm, best=best)], []
-    if lora is not None:
-        adapter = _arm(lora.scores, "lora_adapter")
-        why.append(_say("adapter", adapter=adapter))
-        sure.append(_say("adapter_proved" if wins else "adapter_unproved"))
-    why += [_say("data_gate", gate=gate.gate), _say("training_gate", gate=audit.gate)]
-    decision = "train" if wins else "unproved"
-    if gate.gate.state == "closed" or audit.gate.state in ("closed", "overridden"):
-        decision = "closed"
-    elif wins:
+    best, wins = max(measured.behaviour, key=lambda s: s.right.share), _won("adapter", lora and lora.tests)
+    arm, adapter = best.arm.replace("_", " "), lora and _arm(lora.scores, "lora_adapter")
+    trained = [_say("adapter", adapter=adapter)] if adapter else []
+    sure = [_say("adapter_proved" if wins else "adapter_unproved")] if adapter else []
+    why = [_say("codes", arm=arm, best=best), *trained, _say("data_gate", gate=data), _say("training_gate", gate=audit)]
+    closed = data.state == "closed" or audit.state in ("closed", "overridden")
+    decision = "closed" if closed else "train" if wins else "unproved"
+    if decision == "train":
         arm, best = "adapter", adapter
     return _say(decision, use=_say("suggest" if _useful(best) else "collect", arm=arm)), why, sure
 
@@ -116,11 +96,10 @@ def _behaviour(
 def _confirmed(verdict: Verdict, measured: Measured, lora: Adapter, knowledge: str, behaviour: str) -> str:
     """What the measurements say about one verdict of the rules."""
     search = _arm(measured.knowledge, "hybrid")
-    if verdict.use_case == knowledge and search and verdict.outcome == "rag":
-        if not _search_wins(measured):
-            return "not yet proved"
-        return "confirmed" if _useful(search) else "direction confirmed, not good enough yet"
-    training, wins = verdict.outcome in ("lora", "smaller_tuned_model"), _adapter_wins(lora)
+    if (verdict.use_case, verdict.outcome) == (knowledge, "rag") and search:
+        good = "confirmed" if _useful(search) else "direction confirmed, not good enough yet"
+        return good if _won("search", measured.knowledge_tests) else "not yet proved"
+    training, wins = verdict.outcome in ("lora", "smaller_tuned_model"), _won("adapter", lora and lora.tests)
     told = wins or training or verdict.outcome == "cheap_classifier"
     if verdict.use_case == behaviour and measured.behaviour and lora is not None and told:
         return "confirmed" if training == wins else "overturned"
@@ -131,18 +110,13 @@ def score_predictions(room: results.RoomResult, measured: Measured, lora: Adapte
     """Brier score of each participant over the statements that were measured: 0 best, 0.25 what saying 50 % gives."""
     hybrid = _arm(measured.knowledge, "hybrid")
     cheap = [s.right.share for s in measured.behaviour if s.arm in ("definition", "nearest_examples")]
-    happened: dict[str, bool] = {}
-    if hybrid:
-        happened["rag_answers"] = hybrid.right.share >= LIMITS["rag_answers"]
-    if measured.unanswerable:
-        happened["refuses"] = measured.refused_rightly >= LIMITS["refuses"] * measured.unanswerable
-    if cheap:
-        happened["cheap_codes"] = max(cheap) >= LIMITS["cheap_codes"]
-    if lora:
-        happened["adapter_wins"] = _adapter_wins(lora)
-    scores = {}
-    for who in dict.fromkeys(p.who for p in room.predictions):
-        mine = [p for p in room.predictions if p.who == who and p.statement in happened]
-        if mine:
-            scores[who] = brier([p.probability for p in mine], [happened[p.statement] for p in mine])
-    return scores
+    figures = {  # None: not measured
+        "rag_answers": hybrid.right.share if hybrid else None,
+        "refuses": measured.refused_rightly / measured.unanswerable if measured.unanswerable else None,
+        "cheap_codes": max(cheap, default=None),
+        "adapter_wins": _won("adapter", lora.tests) if lora else None,
+    }
+    happened = {name: figure >= LIMITS[name] for name, figure in figures.items() if figure is not None}
+    told = [p for p in room.predictions if p.statement in happened]
+    said = {p.who: [q for q in told if q.who == p.who] for p in told}
+    return {who: brier([p.probability for p in own], [happened[p.statement] for p in own]) for who, own in said.items()}

@@ -15,7 +15,9 @@ from playbook.checked import Frozen
 
 Interval = tuple[float, float, float]  # a figure with the lower and upper bound of its 95 % interval
 Scores = Sequence[float]  # one an item; truth values count as 0 and 1
+Pairs = Sequence[tuple[str, str]]
 Names = Sequence[str] | None  # what an item belongs to, for instance its document; None: only to itself
+_WHOLE = r"(?!(?<=[\d.,])\d){}(?!(?<=\d)[.,]?\d)"  # a string; a number at its start or end goes no further
 
 
 class Proportion(Frozen):
@@ -61,16 +63,13 @@ def mcnemar(wins: int, losses: int) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction (Holm 1979) of a family of p-values, in the order given."""
-    given = np.asarray(p_values, float)
+    given = np.array(p_values, float)
     order = np.argsort(given, kind="stable")
-    stepped = np.minimum(1, given[order] * np.arange(len(given), 0, -1))
-    given[order] = np.maximum.accumulate(stepped)
-    return given.tolist()
+    given[order] = np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1))
+    return given.clip(max=1).tolist()
 
 
-def compare(
-    hits: dict[str, Sequence[bool]], pairs: Sequence[tuple[str, str]], alpha: float = 0.05, least: float = 1
-) -> list[PairedTest]:
+def compare(hits: dict[str, Sequence[bool]], pairs: Pairs, alpha: float = 0.05, least: float = 1) -> list[PairedTest]:
     """Exact paired tests of the planned `pairs` of arms on the same items, Holm-corrected over all of them.
 
     `hits` maps an arm to one truth value per item. With fewer than `least` items, or when both arms were right (or wrong)
@@ -83,23 +82,21 @@ def compare(
         a, b = np.asarray(hits[first], bool), np.asarray(hits[second], bool)
         if len(a) != len(b):
             raise ValueError(f"'{first}' has {len(a)} items and '{second}' {len(b)}: arms must answer the same items.")
-        wins, losses = int((a & ~b).sum()), int((b & ~a).sum())
-        counts = {"wins": wins, "losses": losses, "ties": len(a) - wins - losses}
-        chance = dict.fromkeys(("p_value", "p_adjusted"), mcnemar(wins, losses))
-        found.append(PairedTest(first=first, second=second, verdict=_no_contest(a, b, least), **counts, **chance))
-    tests = []
-    for test, p in zip(found, holm([t.p_value for t in found]), strict=True):
-        better = test.first if test.wins > test.losses else test.second
+        wins, losses, ties = (int(side.sum()) for side in (a > b, a < b, a == b))
+        counts = {"wins": wins, "losses": losses, "ties": ties, "p_value": mcnemar(wins, losses)}
+        found.append({"first": first, "second": second, "verdict": _no_contest(a, b, least), **counts})
+    for test, p in zip(found, holm([test["p_value"] for test in found]), strict=True):
+        better = test["first" if test["wins"] > test["losses"] else "second"]
         verdict = f"{better} is better" if p < alpha else "no difference can be proved"
-        tests.append(test.model_copy(update={"p_adjusted": p, "verdict": test.verdict or verdict}))
-    return tests
+        test.update(p_adjusted=p, verdict=test["verdict"] or verdict)
+    return [PairedTest(**test) for test in found]
 
 
 def _no_contest(a: np.ndarray, b: np.ndarray, least: float) -> str:
     """Why two arms cannot be compared at all; empty when they can."""
     if len(a) < max(least, 1):
         return f"no verdict: {len(a)} items are too few, at least {least:.0f} are needed"
-    same = "right" if (a & b).all() else "" if (a | b).any() else "wrong"
+    same = {0: "wrong", 2 * len(a): "right"}.get(int(a.sum() + b.sum()))
     return f"both were {same} on all {len(a)} items: nothing can be compared" if same else ""
 
 
@@ -110,10 +107,7 @@ def smallest_provable_gain(n: int, losses: int, alpha: float = 0.05) -> int | No
     """
     if n < 1 or losses < 0:
         raise ValueError(f"{n} items with {losses} losses: give at least one item and no negative losses.")
-    for wins in range(losses + 1, n - losses + 1):
-        if mcnemar(wins, losses) < alpha:
-            return wins - losses
-    return None
+    return next((gain for gain in range(1, n - 2 * losses + 1) if mcnemar(losses + gain, losses) < alpha), None)
 
 
 def expected_losses(on_tune: PairedTest, items: int) -> int:
@@ -128,7 +122,7 @@ def paired_bootstrap(a: Scores, b: Scores, seed: int = 0, clusters: Names = None
     Items are drawn in pairs, by whole `clusters` where given (one name an item, for instance its document): items of one
     document rise and fall together (Miller 2024). Raises ValueError for fewer than two items or clusters.
     """
-    return _bootstrap(lambda mean: mean[0] - mean[1], (a, b), clusters, seed)
+    return _bootstrap(np.subtract, (a, b), clusters, seed)
 
 
 def gain_share(floor: Scores, cheap: Scores, best: Scores, seed: int = 0, clusters: Names = None) -> Interval | None:
@@ -138,32 +132,28 @@ def gain_share(floor: Scores, cheap: Scores, best: Scores, seed: int = 0, cluste
     sample without a gain the share is 1 if the cheap arm gained, else 0: what cannot be told widens the interval.
     """
 
-    def share(mean: np.ndarray) -> np.ndarray:
-        return np.clip((mean[1] - mean[0]) / np.maximum(mean[2] - mean[0], 1e-12), 0, 1)
+    def share(low: np.ndarray, middle: np.ndarray, high: np.ndarray) -> np.ndarray:
+        return np.clip((middle - low) / np.maximum(high - low, 1e-12), 0, 1)
 
     return _bootstrap(share, (floor, cheap, best), clusters, seed) if np.mean(best) > np.mean(floor) else None
 
 
-def _bootstrap(
-    figure: Callable[[np.ndarray], np.ndarray], arms: Sequence[Scores], clusters: Names, seed: int
-) -> Interval:
-    """A figure of the arms' mean scores, shape (arms, samples), with its bounds over 2,000 draws of whole clusters."""
-    scores = np.array([*arms, np.ones(len(arms[0]))], float)  # the last row counts the items
+def _bootstrap(figure: Callable[..., np.ndarray], arms: Sequence[Scores], clusters: Names, seed: int) -> Interval:
+    """A figure of the arms' mean scores, one array an arm, with its bounds over 2,000 draws of whole clusters."""
     names, member = np.unique(np.arange(len(arms[0])) if clusters is None else clusters, return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"{len(names)} items or documents: an interval needs at least two.")
-    sums = np.array([np.bincount(member, row) for row in scores])
+    sums = np.array([np.bincount(member, row) for row in (*arms, np.ones(len(member)))])  # the last row counts items
     times = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), 2000)
-    totals = np.column_stack([scores.sum(axis=1), sums @ times.T])
-    found = figure(totals[:-1] / totals[-1])
-    low, high = np.percentile(found[1:], (2.5, 97.5))
-    return float(found[0]), float(low), float(high)
+    *totals, count = np.column_stack([sums.sum(axis=1), sums @ times.T])
+    found = figure(*(total / count for total in totals))
+    return float(found[0]), *np.percentile(found[1:], (2.5, 97.5)).tolist()
 
 
 def normalise(text: str) -> str:
     """Lower case, one blank between words, plain quotes and hyphens: how answers and key strings are compared."""
-    text = text.lower().replace("\u2019", "'").replace("\u2013", "-").replace("\u2011", "-").replace("\u00a0", " ")
-    return re.sub(r"\s+", " ", text).strip()
+    plain = text.lower().replace("\u2019", "'").replace("\u2013", "-").replace("\u2011", "-")
+    return " ".join(plain.split())
 
 
 def contains(text: str, must_contain: Sequence[Sequence[str]]) -> bool:
@@ -172,13 +162,7 @@ def contains(text: str, must_contain: Sequence[Sequence[str]]) -> bool:
     "14 days" is not found in "114 days", and "$5" not in "$50".
     """
     body = normalise(text)
-    return all(any(_occurs(normalise(a), body) for a in group) for group in must_contain)
-
-
-def _occurs(needle: str, body: str) -> bool:
-    before = r"(?<![\d.,])" if needle[:1].isdigit() else ""
-    after = r"(?![\d]|[.,]\d)" if needle[-1:].isdigit() else ""
-    return re.search(before + re.escape(needle) + after, body) is not None
+    return all(any(re.search(_WHOLE.format(re.escape(normalise(a))), body) for a in group) for group in must_contain)
 
 
 def brier(probabilities: Sequence[float], outcomes: Sequence[bool]) -> float:
@@ -195,12 +179,6 @@ def macro_f1(expected: Sequence[str], predicted: Sequence[str]) -> float:
     hits = Counter(e for e, p in zip(expected, predicted, strict=True) if e == p)
     total = Counter(expected) + Counter(predicted)
     return float(np.mean([2 * hits[label] / total[label] for label in set(expected)]))
-
-
-def shares_by(groups: Sequence[str], right: Sequence[bool]) -> dict[str, Proportion]:
-    """Share right within each group, by name: by expected label this is the recall per class; by type or document too."""
-    count, hits = Counter(groups), Counter(g for g, ok in zip(groups, right, strict=True) if ok)
-    return {group: proportion(hits[group], n) for group, n in sorted(count.items())}
 
 
 def token_f1(given: str, expected: str) -> float:
@@ -229,9 +207,7 @@ def consistency(groups: Sequence[Sequence[str]]) -> Proportion:
     return proportion(sum(len(outputs) == 1 for outputs in several), len(several))
 
 
-def copies(
-    left: dict[str, str], right: dict[str, str], nearness: np.ndarray | float = 0.0, least: float = 1.0
-) -> list[tuple[str, str]]:
+def copies(left: dict[str, str], right: dict[str, str], nearness: np.ndarray | float = 0, least: float = 1) -> Pairs:
     """Pairs of ids (left, right) with the same text but for case and blanks, or with cosine of at least `least`.
 
     Both map an id to its text; `nearness` holds their cosines, shape (left, right). What leaks from tune into test.
@@ -239,9 +215,3 @@ def copies(
     a, b = (np.array([normalise(text) for text in texts.values()], object) for texts in (left, right))
     found = np.argwhere((a[:, None] == b) | (np.asarray(nearness) >= least))
     return [(list(left)[i], list(right)[j]) for i, j in found]
-
-
-def confusions(expected: Sequence[str], predicted: Sequence[str], most: int = 5) -> list[tuple[str, str, int]]:
-    """The most frequent mistakes as (expected, predicted, count), ties in alphabetical order."""
-    counts = Counter((e, p) for e, p in zip(expected, predicted, strict=True) if e != p)
-    return [(e, p, n) for (e, p), n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]]

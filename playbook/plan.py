@@ -61,21 +61,20 @@ def make_plan(
     own, that one stands; raises ValueError when only some do. Forms (`id`, `split`) always carry one. The same items and
     seed give the same plan; arms without items are left out, and without a `chat` model those that need one.
     """
-    table, count = dict(_TABLE), Counter(e.label for e in examples)
-    least, share = table["thresholds"]["least_examples_per_code"], table["split"]
-    left_out = {label: n for label, n in sorted(count.items()) if n < least}
+    table, share, count = dict(_TABLE), _TABLE["split"], Counter(e.label for e in examples)
+    left_out = {label: n for label, n in sorted(count.items()) if n < table["thresholds"]["least_examples_per_code"]}
     usable = [e for e in examples if e.label not in left_out]
-    absent = set() if chat else set(table["needs_chat"])
     items = {"knowledge": questions, "behaviour": usable, "adapter": usable, "form": forms}
-    for kind, some in items.items():  # a comparison names arms of its own kind or of one before it
-        absent |= set() if some else set(table[f"{kind}_arms"])
+    absent = {arm for kind, some in items.items() if not some for arm in table[f"{kind}_arms"]}
+    absent |= set() if chat else set(table["needs_chat"])
+    for kind in items:
         table[f"{kind}_arms"] = [arm for arm in table[f"{kind}_arms"] if arm not in absent]
         table[f"{kind}_comparisons"] = [pair for pair in table[f"{kind}_comparisons"] if absent.isdisjoint(pair)]
     return Plan(
         seed=seed,
         questions=_own_split(questions, PARTS[1:]) or split_questions(questions, share["questions"]["tune"], seed),
         examples=_own_split(usable, PARTS) or split_examples(usable, share["examples"], seed),
-        forms=_own_split(forms, PARTS) or dict.fromkeys(PARTS, ()),
+        forms=_own_split(forms, PARTS),
         labels_left_out=left_out,
         inputs=inputs,
         **{name: table[name] for name in Plan.model_fields.keys() & table.keys()},
@@ -86,9 +85,8 @@ def _own_split(items: Questions | Examples | Forms, parts: Sequence[str]) -> Spl
     """The ids by the split that the items carry; empty when none does."""
     without = [i.id for i in items if not i.split]
     if without and len(without) < len(items):
-        more = f"{without[0]} and {len(without) - 1} more have no split"
-        raise ValueError(f"{more}, the others do: fill the column or empty it.")
-    return {} if without else {part: tuple(i.id for i in items if i.split == part) for part in parts if items}
+        raise ValueError(f"{without[0]} and {len(without) - 1} more have no split: fill the column for all or none.")
+    return {} if without else {part: tuple(i.id for i in items if i.split == part) for part in parts}
 
 
 def split_questions(questions: Questions, tune: float, seed: int) -> Split:
@@ -109,16 +107,14 @@ def split_questions(questions: Questions, tune: float, seed: int) -> Split:
 
 def split_examples(examples: Examples, share: dict[str, float], seed: int) -> Split:
     """Ids in `train`, `tune` and `test`, each code cut in the same proportions, at least one to train and test."""
-    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    side: dict[str, str] = {}
     for label in sorted({e.label for e in examples}):
         ids = sorted(e.id for e in examples if e.label == label)
         random.Random(f"{seed}/{label}").shuffle(ids)
         test = max(1, math.floor(share["test"] * len(ids) + 0.5))
         tune = min(math.floor(share["tune"] * len(ids) + 0.5), len(ids) - test - 1)
-        parts["test"] += ids[:test]
-        parts["tune"] += ids[test : test + tune]
-        parts["train"] += ids[test + tune :]
-    return {name: tuple(sorted(ids)) for name, ids in parts.items()}
+        side.update(zip(ids, ["test"] * test + ["tune"] * tune + ["train"] * len(ids), strict=False))
+    return {part: tuple(sorted(i for i in side if side[i] == part)) for part in PARTS}
 
 
 class Provable(Frozen):
@@ -154,8 +150,7 @@ def provable(what: str, items: int, losses: int, thresholds: dict[str, float], c
         now, more = points(items), steps[at] if at < len(steps) else None
         said = words["gain" if now else "nothing"] + words["never" if more is None else "more" if more else "enough"]
     known = {"items": items, "losses": losses, "points": now, "more": more}
-    said = said.format(what=what, worth=worth, least=least, most=words["most"], **known)
-    return Provable(sentence=said, **known)
+    return Provable(sentence=said.format(what=what, worth=worth, least=least, most=words["most"], **known), **known)
 
 
 def collect_next(questions: Questions, documents: Sequence[str]) -> list[dict[str, Any]]:
@@ -191,6 +186,5 @@ def check_change(old: Plan | None, new: Plan, reason: str) -> Plan:
     watched = Plan.model_fields.keys() - {"reason_for_change"} if old.inputs == new.inputs else RULES
     changed = sorted(k for k in watched if getattr(old, k) != getattr(new, k))
     if changed and not reason:
-        fix = "Changing it after freezing is possible, but recorded: give REASON_FOR_CHANGE in notebook 03."
-        raise ValueError(f"The frozen plan differs in {', '.join(changed)}. {fix}")
-    return new.model_copy(update={"reason_for_change": reason or "the questions or examples file changed"})
+        raise ValueError(_TABLE["change"]["needs_reason"].format(changed=", ".join(changed)))
+    return new.model_copy(update={"reason_for_change": reason or _TABLE["change"]["by_items"]})

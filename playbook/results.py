@@ -47,7 +47,7 @@ class PlanResult(_Result):
 
 
 class BaselineResult(_Result):
-    """03, second half: what names, definitions and examples alone reach on the tuning split."""
+    """03, second half: what names, definitions and examples alone reach on the tuning split, and what can be proved."""
 
     plan_digest: str
     scores: tuple[ArmScore, ...]
@@ -101,10 +101,10 @@ class MeasurementResult(_Result):
 
 
 class GateResult(_Result):
-    """06: the gate on preparing training data, and the prompt ceiling it rests on."""
+    """06: the gate on preparing training data, and the prompt ceiling it rests on (share, low, high; 95 % interval)."""
 
     gate: Gate
-    prompt_ceiling: float | None
+    prompt_ceiling: tuple[float, float, float] | None
 
 
 class TrainingDataResult(_Result):

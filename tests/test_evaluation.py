@@ -308,15 +308,6 @@ def test_macro_f1_refuses_no_items() -> None:
         ev.macro_f1([], [])
 
 
-def test_shares_by_label_are_the_recall_of_each_class() -> None:
-    expected, predicted = ["a", "a", "b", "a", "c"], ["a", "b", "b", "a", "a"]
-    recall = ev.shares_by(expected, [e == p for e, p in zip(expected, predicted, strict=True)])
-    assert {label: (found.hits, found.n) for label, found in recall.items()} == {"a": (2, 3), "b": (1, 1), "c": (0, 1)}
-    assert recall["a"].low < 2 / 3 < recall["a"].high
-    with pytest.raises(ValueError, match="shorter"):
-        ev.shares_by(["a", "b"], [True])
-
-
 @pytest.mark.parametrize(
     ("given", "expected", "f1"),
     [
@@ -372,9 +363,3 @@ def test_copies_are_found_by_text_and_with_vectors_by_nearness() -> None:
     assert ev.copies(tune, test, nearness, least=0.93) == [("q1", "q7"), ("q2", "q8")]
     assert ev.copies(tune, test, nearness, least=0.96) == [("q1", "q7")]
     assert ev.copies({}, test) == ev.copies(tune, {}) == []
-
-
-def test_confusions_are_counted_most_frequent_first_and_alphabetical_among_equals() -> None:
-    expected, predicted = ["a", "a", "a", "b", "c"], ["b", "b", "a", "a", "a"]
-    assert ev.confusions(expected, predicted) == [("a", "b", 2), ("b", "a", 1), ("c", "a", 1)]
-    assert ev.confusions(expected, predicted, most=1) == [("a", "b", 2)]

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from playbook.gates import Check, Gate, adapter_gate, decide, prompt_ceiling, require, training_gate
+from playbook.evaluation import gain_share
+from playbook.gates import Check, Gate, adapter_gate, decide, require, training_gate
 
 THRESHOLDS = {"good_enough": 0.9, "prompt_ceiling": 0.9, "behaviour_share": 0.25}
 OPEN: dict[str, Any] = {
     "thresholds": THRESHOLDS,
     "diagnosis": "cheap_classifier",
     "best": ("linear_probe", 0.7),
-    "ceiling": 0.5,
+    "ceiling": (0.5, 0.4, 0.6),
     "behaviour_share": (5, 10),
     "owner": True,
     "ceiling_evidence": "direct",
@@ -94,28 +95,6 @@ def test_require_passes_an_open_gate_and_stops_at_a_closed_one_with_its_sentence
         require(decide("Gate?", [check(passed=False)]))
 
 
-# ------------------------------------------------------------------------------------------------------ prompt ceiling
-
-
-@pytest.mark.parametrize(
-    ("floor", "cheap", "best", "share"),
-    [
-        (0.2, 0.6, 0.7, 0.8),  # 40 of 50 points
-        (0.2, 0.2, 0.7, 0.0),
-        (0.2, 0.7, 0.7, 1.0),
-        (0.2, 0.1, 0.7, 0.0),  # below the floor is no negative share
-        (0.2, 0.9, 0.7, 1.0),
-    ],
-)
-def test_share_of_the_gain_that_cheap_rungs_reached(floor: float, cheap: float, best: float, share: float) -> None:
-    assert prompt_ceiling(floor, cheap, best) == pytest.approx(share)
-
-
-@pytest.mark.parametrize(("floor", "best"), [(0.5, 0.5), (0.6, 0.5)])
-def test_without_any_gain_there_is_no_ceiling(floor: float, best: float) -> None:
-    assert prompt_ceiling(floor, 0.5, best) is None
-
-
 # --------------------------------------------------------------------------------------------------- the gate of 06
 
 
@@ -137,7 +116,16 @@ def test_training_gate_on_proxy_prompts_opens_only_provisionally_and_says_what_s
         ({"diagnosis": "not diagnosed"}, "diagnosis of the behaviour use case", "not diagnosed"),
         ({"best": ("linear_probe", 0.9)}, "best arm without training", "linear probe 90% right"),
         ({"best": None}, "best arm without training", "not measured"),
-        ({"ceiling": 0.9}, "share of the gain that cheap rungs already reached", "90%"),
+        (
+            {"ceiling": (0.95, 0.91, 0.98)},
+            "share of the gain that cheap rungs already reached",
+            "95% (95 % between 91% and 98%)",
+        ),
+        (
+            {"ceiling": (0.78, 0.72, 0.9)},
+            "share of the gain that cheap rungs already reached",
+            "78% (95 % between 72% and 90%)",
+        ),  # not proved to be below
         ({"ceiling": None}, "share of the gain that cheap rungs already reached", "not measured"),
         ({"behaviour_share": (2, 10)}, "share of failures that are behaviour", "2 of 10"),
         ({"behaviour_share": (0, 0)}, "share of failures that are behaviour", "0 of 0"),
@@ -152,9 +140,28 @@ def test_one_broken_condition_closes_the_training_gate(change: dict[str, Any], b
     assert f"{broken} {found}, required" in gate.sentence
 
 
-@pytest.mark.parametrize("change", [{"best": ("x", 0.899)}, {"ceiling": 0.899}, {"behaviour_share": (1, 4)}])
+@pytest.mark.parametrize(
+    "change", [{"best": ("x", 0.899)}, {"ceiling": (0.8, 0.7, 0.899)}, {"behaviour_share": (1, 4)}]
+)
 def test_values_at_the_right_side_of_a_threshold_hold(change: dict[str, Any]) -> None:
     assert training_gate(**OPEN | change).state == "open"
+
+
+def test_the_gate_shows_the_prompt_ceiling_with_its_interval() -> None:
+    gate = training_gate(**OPEN | {"ceiling": (0.78, 0.72, 0.84)})
+    (row,) = (c for c in gate.checks if c.question.startswith("share of the gain"))
+    assert (row.found, row.passed) == ("78% (95 % between 72% and 84%)", True)
+    assert row.required.startswith("provably below 90%")
+
+
+def test_a_measured_ceiling_opens_or_closes_the_gate_by_its_upper_end() -> None:
+    """Half of the gain reached, once on 400 texts and once on 8: the same share, but only the first proves anything."""
+    many = gain_share([False] * 400, [True, False] * 200, [True] * 400)
+    few = gain_share([False] * 8, [True, False] * 4, [True] * 8)
+    assert many[0] == few[0] == 0.5
+    limits = {"thresholds": THRESHOLDS | {"prompt_ceiling": 0.6}}
+    assert training_gate(**OPEN | limits | {"ceiling": many}).state == "open"
+    assert training_gate(**OPEN | limits | {"ceiling": few}).state == "closed"
 
 
 # --------------------------------------------------------------------------------------------------- the gate of 07

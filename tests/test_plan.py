@@ -122,6 +122,14 @@ def test_forms_keep_the_split_they_carry() -> None:
     assert frozen.digest != make_plan([], [], 0, {}, forms=FORMS[:3]).digest
 
 
+def test_items_that_carry_a_split_keep_it_and_half_filled_columns_are_refused() -> None:
+    own = [e.model_copy(update={"split": "test" if n % 2 else "train"}) for n, e in enumerate(EXAMPLES[:6])]
+    frozen = make_plan([], own, 0, {})
+    assert frozen.examples == {"train": ("A00", "A02", "A04"), "tune": (), "test": ("A01", "A03", "A05")}
+    with pytest.raises(ValueError, match="A06 and 3 more have no split: fill the column for all or none"):
+        make_plan([], [*own, *EXAMPLES[6:10]], 0, {})
+
+
 def test_same_items_and_seed_give_the_same_plan_and_another_seed_another() -> None:
     assert plan(seed=7) == plan(seed=7)
     assert plan(seed=7).digest == plan(seed=7).digest
