@@ -23,12 +23,14 @@ import torch
 import transformers
 from torch import nn
 
+from playbook.checked import TABLES, read_yaml
 from playbook.embedding import pick_device, weights_path
 from playbook.items import Example
 from playbook.models import LoraRecipe
 
+BATCH = 64  # texts encoded at once
 OnStep = Callable[[int, int], None] | None  # told (steps done, steps in all)
-SCALE = 6.0  # sharpness of the softmax over cosines; chosen on public few-shot intents (see tools/bench.py), not on a client
+RECIPE: dict[str, Any] = read_yaml(TABLES / "lora.yaml")
 
 
 @dataclass
@@ -44,15 +46,12 @@ class Adapted:
         cut = {"padding": True, "truncation": True, "max_length": self.max_tokens, "return_token_type_ids": False}
         return self.tokenizer(list(texts), return_tensors="pt", **cut)
 
-    def encode(self, texts: Sequence[str], adapter: bool = True, batch_size: int = 64) -> np.ndarray:
+    def encode(self, texts: Sequence[str], adapter: bool = True) -> np.ndarray:
         """Unit vectors, shape (n, dimension), with the adapter switched on or off."""
         self.encoder.eval()
-        parts = []
+        batches = (self.tokens(texts[n : n + BATCH]).to(self.encoder.device) for n in range(0, len(texts), BATCH))
         with torch.inference_mode(), nullcontext() if adapter else self.encoder.disable_adapter():
-            for start in range(0, len(texts), batch_size):
-                batch = self.tokens(texts[start : start + batch_size])
-                parts.append(_pooled(self.encoder, **batch.to(self.encoder.device)))
-        return torch.cat(parts).float().cpu().numpy()
+            return torch.cat([_pooled(self.encoder, **batch) for batch in batches]).float().cpu().numpy()
 
 
 class _PrototypeModel(nn.Module):
@@ -65,8 +64,9 @@ class _PrototypeModel(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
         vectors = _pooled(self.encoder, input_ids, attention_mask)
-        logits = SCALE * vectors @ nn.functional.normalize(self.prototypes, dim=1).T
-        return {"loss": nn.functional.cross_entropy(logits, labels, label_smoothing=0.05), "logits": logits}
+        logits = RECIPE["sharpness"] * vectors @ nn.functional.normalize(self.prototypes, dim=1).T
+        loss = nn.functional.cross_entropy(logits, labels, label_smoothing=RECIPE["label_smoothing"])
+        return {"loss": loss, "logits": logits}
 
 
 def _pooled(encoder: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -95,11 +95,10 @@ def train(
     """
     labels = sorted({e.label for e in examples})
     if len(labels) < 2:
-        given = f"{len(examples)} example(s) in {len(labels)} code(s)"
-        raise ValueError(f"{given}: an adapter needs at least two codes with examples.")
+        raise ValueError(f"{len(examples)} example(s) in {len(labels)} code(s): an adapter needs at least two codes.")
     transformers.set_seed(seed)
     base, tokenizer, before = _open_base(embedder)
-    config = peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.05, target_modules="all-linear")
+    config = peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, **RECIPE["adapter"])
     adapted = Adapted(peft.get_peft_model(base, config), tokenizer, recipe.max_tokens)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = _trainer(adapted, examples, recipe, seed, scratch, on_step)
@@ -144,27 +143,23 @@ class _Watch(transformers.TrainerCallback):
 def _trainer(
     adapted: Adapted, examples: Sequence[Example], recipe: LoraRecipe, seed: int, scratch: str, on_step: OnStep
 ) -> transformers.Trainer:
-    labels = sorted({e.label for e in examples})
-    target = torch.tensor([labels.index(e.label) for e in examples])
+    labels, target = np.unique([e.label for e in examples], return_inverse=True)
     vectors = torch.from_numpy(adapted.encode([e.text for e in examples]))
     prototypes = torch.stack([vectors[target == n].mean(0) for n in range(len(labels))])
     steps = min(recipe.most_steps, recipe.epochs * math.ceil(len(examples) / recipe.batch_size))
 
-    def collate(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        labels = torch.tensor([row["label"] for row in batch])
-        return {**adapted.tokens([row["text"] for row in batch]), "labels": labels}
+    def collate(batch: list[tuple[str, int]]) -> dict[str, torch.Tensor]:
+        return {**adapted.tokens([text for text, _ in batch]), "labels": torch.tensor([code for _, code in batch])}
 
     arguments = transformers.TrainingArguments(
         output_dir=scratch, max_steps=steps, per_device_train_batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate, lr_scheduler_type="cosine", warmup_steps=0.1, weight_decay=0.01,
-        seed=seed, data_seed=seed, remove_unused_columns=False, dataloader_pin_memory=False,
-        use_cpu=adapted.encoder.device.type == "cpu",
-        logging_strategy="epoch", logging_nan_inf_filter=False, save_strategy="no", report_to="none", disable_tqdm=True,
+        learning_rate=recipe.learning_rate, seed=seed, data_seed=seed,
+        use_cpu=adapted.encoder.device.type == "cpu", **RECIPE["trainer"],
     )  # fmt: skip
     trainer = transformers.Trainer(
         model=_PrototypeModel(adapted.encoder, prototypes),
         args=arguments,
-        train_dataset=[{"text": e.text, "label": int(n)} for e, n in zip(examples, target, strict=True)],
+        train_dataset=[(e.text, code) for e, code in zip(examples, target, strict=True)],
         data_collator=collate,
         callbacks=[_Watch(on_step)] if on_step else [],
     )
