@@ -110,11 +110,10 @@ def cause_chart(mixes: "Mapping[str, attribution.CauseMix]") -> Figure:
 def curve_chart(points: "Sequence[training_data.CurvePoint]") -> Figure:
     """Share right on the tuning split against the number of training examples; bars span the repeats."""
     figure, axis = plt.subplots(figsize=(8, 4.2))
-    x = [p.examples for p in points]
-    axis.vlines(x, [p.low for p in points], [p.high for p in points], color=BLUE, lw=2.5, alpha=0.5)
-    axis.plot(x, [p.mean for p in points], "o-", color=BLUE, lw=2.2, ms=8)
     for p in points:
+        axis.vlines(p.examples, p.low, p.high, color=BLUE, lw=2.5, alpha=0.5)
         _note(axis, f"{p.mean:.0%}", (p.examples, p.mean), (9, -13))
+    axis.plot([p.examples for p in points], [p.mean for p in points], "o-", color=BLUE, ms=8)
     axis.set(xlabel="training examples", ylim=(0, 1), title="Does more labelling help? (linear probe, tuning split)")
     axis.yaxis.set_major_formatter(PercentFormatter(1))
     return figure

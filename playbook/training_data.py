@@ -106,9 +106,9 @@ def audit(
     }
 
     def finding(kind: str, rows: list[str]) -> Finding:
-        tolerated, repair = (RULES["findings"][kind][name] for name in ("tolerated", "repair"))
-        most = limits.get(tolerated, tolerated) * len(train)
-        return Finding(kind=kind, rows=tuple(rows), blocks=len(rows) > most, repair=repair)
+        rule = RULES["findings"][kind]
+        most = limits.get(rule["tolerated"], rule["tolerated"]) * len(train)
+        return Finding(kind=kind, rows=tuple(rows), blocks=len(rows) > most, repair=rule["repair"])
 
     return [finding(kind, rows) for kind, rows in found.items() if rows]
 
@@ -137,9 +137,9 @@ def agreement(first: Sequence[str], second: Sequence[str]) -> Proportion:
 
 
 def learning_curve(
-    train: Texts, tune: Texts, vectors: np.ndarray, tune_vectors: np.ndarray, seed: int, repeats: int = 5
+    train: Texts, tune: Texts, vectors: np.ndarray, tune_vectors: np.ndarray, seed: int
 ) -> list[CurvePoint]:
-    """Share right on `tune` of a linear probe trained on 25, 50, 75 and 100 % of `train`, over seeded subsets.
+    """Share right on `tune` of a linear probe trained on 25, 50, 75 and 100 % of `train`, over five seeded subsets.
 
     A subset that happens to hold one code only gives that code to every text.
     """
@@ -147,7 +147,7 @@ def learning_curve(
     points = []
     for share in (0.25, 0.5, 0.75, 1.0):
         size, scores = round(share * len(train)), []
-        for repeat in range(repeats if share < 1 else 1):
+        for repeat in range(5 if share < 1 else 1):
             rows = sorted(random.Random(f"{seed}/{repeat}").sample(range(len(train)), max(1, size)))
             one_code = len(set(labels[rows])) == 1
             predicted = labels[rows[0]] if one_code else fit_probe(vectors[rows], labels[rows]).predict(tune_vectors)

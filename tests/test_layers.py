@@ -78,7 +78,6 @@ LAYERS = {
 TYPES_ONLY = {
     "cli": ("documents", ""),
     "plots": ("arms attribution economics refusal training_data", ""),
-    "embedding": ("", "sentence_transformers"),
 }
 # One module imports each heavy library. torch has two: `embedding` picks device and precision, `lora` trains. tqdm has
 # two: what takes minutes (a walk, many embeddings) shows a bar.
