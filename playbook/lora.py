@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +23,14 @@ import torch
 import transformers
 from torch import nn
 
+from playbook.checked import TABLES, read_yaml
 from playbook.embedding import pick_device, weights_path
 from playbook.items import Example
 from playbook.models import LoraRecipe
 
+BATCH = 64  # texts encoded at once
 OnStep = Callable[[int, int], None] | None  # told (steps done, steps in all)
-SCALE = 6.0  # sharpness of the softmax over cosines; chosen on public few-shot intents (see tools/bench.py), not on a client
+RECIPE: dict[str, Any] = read_yaml(TABLES / "lora.yaml")
 
 
 @dataclass
@@ -37,22 +39,17 @@ class Adapted:
 
     encoder: Any
     tokenizer: Any
-    max_tokens: int
 
     def tokens(self, texts: Sequence[str]) -> Any:
-        """Padded token ids and attention mask of some texts, cut at `max_tokens`."""
-        cut = {"padding": True, "truncation": True, "max_length": self.max_tokens, "return_token_type_ids": False}
-        return self.tokenizer(list(texts), return_tensors="pt", **cut)
+        """What the encoder takes: padded token ids and attention mask of some texts, cut at the recipe's longest."""
+        return self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
 
-    def encode(self, texts: Sequence[str], adapter: bool = True, batch_size: int = 64) -> np.ndarray:
+    def encode(self, texts: Sequence[str], adapter: bool = True) -> np.ndarray:
         """Unit vectors, shape (n, dimension), with the adapter switched on or off."""
         self.encoder.eval()
-        parts = []
+        batches = (self.tokens(texts[n : n + BATCH]).to(self.encoder.device) for n in range(0, len(texts), BATCH))
         with torch.inference_mode(), nullcontext() if adapter else self.encoder.disable_adapter():
-            for start in range(0, len(texts), batch_size):
-                batch = self.tokens(texts[start : start + batch_size])
-                parts.append(_pooled(self.encoder, **batch.to(self.encoder.device)))
-        return torch.cat(parts).float().cpu().numpy()
+            return torch.cat([_pooled(self.encoder, batch) for batch in batches]).float().cpu().numpy()
 
 
 class _PrototypeModel(nn.Module):
@@ -63,15 +60,14 @@ class _PrototypeModel(nn.Module):
         self.encoder = encoder
         self.prototypes = nn.Parameter(prototypes)
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
-        vectors = _pooled(self.encoder, input_ids, attention_mask)
-        logits = SCALE * vectors @ nn.functional.normalize(self.prototypes, dim=1).T
-        return {"loss": nn.functional.cross_entropy(logits, labels, label_smoothing=0.05), "logits": logits}
+    def forward(self, tokens: Mapping[str, torch.Tensor], labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        logits = RECIPE["sharpness"] * _pooled(self.encoder, tokens) @ nn.functional.normalize(self.prototypes, dim=1).T
+        return {"loss": nn.functional.cross_entropy(logits, labels, label_smoothing=RECIPE["label_smoothing"])}
 
 
-def _pooled(encoder: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    hidden = encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-    mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+def _pooled(encoder: Any, tokens: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    hidden = encoder(**tokens).last_hidden_state
+    mask = tokens["attention_mask"].unsqueeze(-1).to(hidden.dtype)
     return nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1)
 
 
@@ -95,12 +91,11 @@ def train(
     """
     labels = sorted({e.label for e in examples})
     if len(labels) < 2:
-        given = f"{len(examples)} example(s) in {len(labels)} code(s)"
-        raise ValueError(f"{given}: an adapter needs at least two codes with examples.")
+        raise ValueError(f"{len(examples)} example(s) in {len(labels)} code(s): an adapter needs at least two codes.")
     transformers.set_seed(seed)
-    base, tokenizer, before = _open_base(embedder)
-    config = peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.05, target_modules="all-linear")
-    adapted = Adapted(peft.get_peft_model(base, config), tokenizer, recipe.max_tokens)
+    base, tokenizer, before = _open_base(embedder, recipe.max_tokens)
+    config = peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, **RECIPE["adapter"])
+    adapted = Adapted(peft.get_peft_model(base, config), tokenizer)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = _trainer(adapted, examples, recipe, seed, scratch, on_step)
         seconds = trainer.train().metrics["train_runtime"]
@@ -124,11 +119,12 @@ def train(
     }
 
 
-def _open_base(embedder: str) -> tuple[Any, Any, str]:
-    """Base encoder in float32, its tokenizer and the hash of its weights."""
+def _open_base(embedder: str, max_tokens: int) -> tuple[Any, Any, str]:
+    """Base encoder in float32, its tokenizer (which cuts at `max_tokens`) and the hash of its weights."""
     path = weights_path(embedder)
     base = transformers.AutoModel.from_pretrained(path, dtype=torch.float32).to(pick_device()[0])
-    return base, transformers.AutoTokenizer.from_pretrained(path), weights_hash(base)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path, model_max_length=max_tokens)
+    return base, tokenizer, weights_hash(base)
 
 
 @dataclass
@@ -144,30 +140,24 @@ class _Watch(transformers.TrainerCallback):
 def _trainer(
     adapted: Adapted, examples: Sequence[Example], recipe: LoraRecipe, seed: int, scratch: str, on_step: OnStep
 ) -> transformers.Trainer:
-    labels = sorted({e.label for e in examples})
-    target = torch.tensor([labels.index(e.label) for e in examples])
-    vectors = torch.from_numpy(adapted.encode([e.text for e in examples]))
-    prototypes = torch.stack([vectors[target == n].mean(0) for n in range(len(labels))])
+    texts = [e.text for e in examples]
+    codes, target = np.unique([e.label for e in examples], return_inverse=True)
+    vectors = torch.from_numpy(adapted.encode(texts))
+    prototypes = torch.stack([vectors[target == n].mean(0) for n in range(len(codes))])
     steps = min(recipe.most_steps, recipe.epochs * math.ceil(len(examples) / recipe.batch_size))
 
-    def collate(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        labels = torch.tensor([row["label"] for row in batch])
-        return {**adapted.tokens([row["text"] for row in batch]), "labels": labels}
+    def collate(batch: list[tuple[str, int]]) -> dict[str, Any]:
+        texts, codes = zip(*batch, strict=True)
+        return {"tokens": adapted.tokens(texts), "labels": torch.tensor(codes)}
 
     arguments = transformers.TrainingArguments(
         output_dir=scratch, max_steps=steps, per_device_train_batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate, lr_scheduler_type="cosine", warmup_steps=0.1, weight_decay=0.01,
-        seed=seed, data_seed=seed, remove_unused_columns=False, dataloader_pin_memory=False,
-        use_cpu=adapted.encoder.device.type == "cpu",
-        logging_strategy="epoch", logging_nan_inf_filter=False, save_strategy="no", report_to="none", disable_tqdm=True,
+        learning_rate=recipe.learning_rate, seed=seed, data_seed=seed,
+        use_cpu=adapted.encoder.device.type == "cpu", **RECIPE["trainer"],
     )  # fmt: skip
-    trainer = transformers.Trainer(
-        model=_PrototypeModel(adapted.encoder, prototypes),
-        args=arguments,
-        train_dataset=[{"text": e.text, "label": int(n)} for e, n in zip(examples, target, strict=True)],
-        data_collator=collate,
-        callbacks=[_Watch(on_step)] if on_step else [],
-    )
+    model = _PrototypeModel(adapted.encoder, prototypes)
+    told = [_Watch(on_step)] if on_step else []
+    trainer = transformers.Trainer(model, arguments, collate, list(zip(texts, target, strict=True)), callbacks=told)
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)  # it prints every loss into the notebook
     return trainer
 
@@ -186,8 +176,8 @@ def _save(adapted: Adapted, folder: Path, facts: dict[str, Any]) -> int:
 def load(folder: Path, embedder: str, max_tokens: int) -> Adapted:
     """Open a saved adapter on its base; raises ValueError when it was trained on other weights, naming both."""
     facts = json.loads((folder / "playbook.json").read_text(encoding="utf-8"))
-    base, tokenizer, digest = _open_base(embedder)
+    base, tokenizer, digest = _open_base(embedder, max_tokens)
     if digest != facts["base_sha256"]:
-        other = f"was trained on {facts['embedder']}, not on these weights of {embedder}"
-        raise ValueError(f"The adapter in {folder} {other}: train it again.")
-    return Adapted(peft.PeftModel.from_pretrained(base, str(folder)), tokenizer, max_tokens)
+        trained = f"was trained on {facts['embedder']}, not on these weights of {embedder}"
+        raise ValueError(f"The adapter in {folder} {trained}: train it again.")
+    return Adapted(peft.PeftModel.from_pretrained(base, str(folder)), tokenizer)

@@ -15,24 +15,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
-if TYPE_CHECKING:  # only names of types: drawing needs none of the libraries behind them
-    from playbook.arms import ArmScore
-    from playbook.attribution import CauseMix
-    from playbook.economics import BreakEven, Fan
-    from playbook.refusal import Point
-    from playbook.training_data import CurvePoint
+from playbook.checked import TABLES
 
+if TYPE_CHECKING:  # only names of types: drawing needs none of the libraries behind them
+    from playbook import arms, attribution, refusal, training_data
+    from playbook.economics import BreakEven, Fan
 
 Waits = Sequence[tuple[float, float | None]]  # (calls a month, months to payback or None for never)
-# Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), without its yellow, which fades on white.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
-STYLE = {"figure.dpi": 80, "font.size": 11, "axes.grid": True, "grid.alpha": 0.25, "lines.linewidth": 2.2}
-STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
-STYLE |= {"axes.prop_cycle": plt.cycler(color=PALETTE[: len(DASHES)], linestyle=DASHES)}
+BLUE = "#0072B2"  # the style's first colour
+styled = plt.style.context(TABLES / "charts.mplstyle")  # around each chart, so that a notebook's own keep their look
 
 
-@plt.rc_context(STYLE)
+@styled
 def break_even_chart(
     cases: "Mapping[str, BreakEven]", payback: Mapping[str, Waits], months: int, next_base: float, currency: str
 ) -> Figure:
@@ -40,7 +34,7 @@ def break_even_chart(
 
     `next_base` is months between base models.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), width_ratios=(3, 2), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), width_ratios=(3, 2))
     time = np.arange(months + 1)
     for release in np.arange(next_base, months + 0.01, next_base):
         left.axvline(release, color="#999999", lw=1, ls=":", zorder=0)
@@ -61,11 +55,10 @@ def break_even_chart(
     return figure
 
 
-@plt.rc_context(STYLE)
+@styled
 def cost_fan_chart(fans: "Mapping[str, Fan]", currency: str, budget: float) -> Figure:
     """One panel for each use case: what every option has cost by each month; line: median, band: 10th to 90th."""
-    size = (5.6 * len(fans), 4.6)
-    figure, axes = plt.subplots(1, len(fans), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(1, len(fans), figsize=(5.6 * len(fans), 4.6), sharey=True, squeeze=False)
     for axis, (use_case, fan) in zip(axes[0], fans.items(), strict=True):
         months = len(next(iter(fan.values()))[0])
         time = np.arange(1, months + 1)
@@ -81,27 +74,26 @@ def cost_fan_chart(fans: "Mapping[str, Fan]", currency: str, budget: float) -> F
     return figure
 
 
-@plt.rc_context(STYLE)
-def arms_chart(scores: "Sequence[ArmScore]", title: str) -> Figure:
+@styled
+def arms_chart(scores: "Sequence[arms.ArmScore]", title: str) -> Figure:
     """Share right of each arm (dot) with its 95 % interval (bar), on one axis; hollow dots are proxy evidence."""
-    figure, axis = plt.subplots(figsize=(9, 1.2 + 0.55 * max(len(scores), 1)), layout="constrained")
-    names = []
-    for row, line in enumerate(reversed(scores)):
-        share, proxy = line.right, line.evidence == "proxy"
-        dot = {"ms": 10, "mec": PALETTE[0], "mew": 2, "mfc": "white" if proxy else PALETTE[0]}
-        axis.hlines(row, share.low, share.high, color=PALETTE[0], lw=2.5)
-        axis.plot(share.share, row, "o", **dot)
+    figure, axis = plt.subplots(figsize=(9, 1.2 + 0.55 * max(len(scores), 1)))
+    rows = scores[::-1]
+    for row, line in enumerate(rows):
+        share, fill = line.right, "white" if line.evidence == "proxy" else BLUE
+        axis.hlines(row, share.low, share.high, color=BLUE, lw=2.5)
+        axis.plot(share.share, row, "o", ms=10, mec=BLUE, mew=2, mfc=fill)
         _note(axis, f"{share.share:.0%}", (share.share, row), (0, 9), ha="center")
-        names.append(line.name + (" (proxy)" if proxy else ""))
+    names = [line.name + (" (proxy)" if line.evidence == "proxy" else "") for line in rows]
     axis.set(yticks=range(len(scores)), yticklabels=names, xlim=(0, 1), ylim=(-0.6, len(scores) - 0.2), title=title)
     axis.xaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 
-@plt.rc_context(STYLE)
-def cause_chart(mixes: "Mapping[str, CauseMix]") -> Figure:
+@styled
+def cause_chart(mixes: "Mapping[str, attribution.CauseMix]") -> Figure:
     """Failures by cause, one group of bars for each kind of item, with the count at the end of each bar."""
-    figure, axis = plt.subplots(figsize=(9, 4), layout="constrained")
+    figure, axis = plt.subplots(figsize=(9, 4))
     height = 0.8 / max(len(mixes), 1)
     causes = list(reversed(next((list(mix.shares) for mix in mixes.values() if mix.shares), [])))
     for group, (name, mix) in enumerate(mixes.items()):
@@ -114,24 +106,23 @@ def cause_chart(mixes: "Mapping[str, CauseMix]") -> Figure:
     return figure
 
 
-@plt.rc_context(STYLE)
-def curve_chart(points: "Sequence[CurvePoint]") -> Figure:
+@styled
+def curve_chart(points: "Sequence[training_data.CurvePoint]") -> Figure:
     """Share right on the tuning split against the number of training examples; bars span the repeats."""
-    figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
-    x = [p.examples for p in points]
-    axis.vlines(x, [p.low for p in points], [p.high for p in points], color=PALETTE[0], lw=2.5, alpha=0.5)
-    axis.plot(x, [p.mean for p in points], "o-", color=PALETTE[0], lw=2.2, ms=8)
+    figure, axis = plt.subplots(figsize=(8, 4.2))
     for p in points:
+        axis.vlines(p.examples, p.low, p.high, color=BLUE, lw=2.5, alpha=0.5)
         _note(axis, f"{p.mean:.0%}", (p.examples, p.mean), (9, -13))
+    axis.plot([p.examples for p in points], [p.mean for p in points], "o-", color=BLUE, ms=8)
     axis.set(xlabel="training examples", ylim=(0, 1), title="Does more labelling help? (linear probe, tuning split)")
     axis.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 
-@plt.rc_context(STYLE)
-def risk_chart(curves: "Mapping[str, Sequence[Point]]") -> Figure:
+@styled
+def risk_chart(curves: "Mapping[str, Sequence[refusal.Point]]") -> Figure:
     """Share of shown answers that are wrong against the share of questions answered; one line a way to decide."""
-    figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    figure, axis = plt.subplots(figsize=(8, 4.2))
     for name, points in curves.items():
         axis.step([p.coverage for p in points], [p.risk for p in points], where="post", label=name)
     axis.set(xlabel="questions answered", ylabel="wrong among these", title="What does caution buy?")
@@ -157,8 +148,7 @@ def _note(axis: Axes, text: str, at: tuple[float, float], shift: tuple[float, fl
 
 def _label_ends(axis: Axes, x: float) -> None:
     """Write each named line's name beside its end, in its colour, moved apart where they would touch."""
-    low, high = axis.get_ylim()
-    gap, last = 0.065 * (high - low), -np.inf
+    gap, last = 0.065 * np.ptp(axis.get_ylim()), -np.inf
     named = [line for line in axis.get_lines() if not line.get_label().startswith("_")]
     for line in sorted(named, key=lambda line: line.get_ydata()[-1]):
         y, colour = line.get_ydata()[-1], line.get_color()

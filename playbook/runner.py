@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from playbook.engagement import ROUTE, Engagement, home, write_atomic
 
-WALK = tuple(dict.fromkeys(ROUTE.values()))
+# Each notebook of the walk, with the artifacts that it writes.
+WALK = {book: [artifact for artifact, by in ROUTE.items() if by == book] for book in ROUTE.values()}
 QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's remark on unencrypted loopback traffic is of no use to a client
 TIMEOUT = 1800  # seconds one cell may take before the notebook is given up
 
@@ -26,7 +27,7 @@ class Step(NamedTuple):
     headline: str
 
 
-class NotebookFailed(RuntimeError):
+class NotebookFailed(ValueError):
     """A cell raised; the message names the notebook and carries the error's own sentence."""
 
 
@@ -37,7 +38,7 @@ def walk(client: Engagement, again: bool = False) -> Iterator[Step]:
     """
     state_path = client.work / "run_state.json"
     state = json.loads(state_path.read_text(encoding="utf-8")) if state_path.is_file() else {}
-    for notebook in WALK:
+    for notebook, artifacts in WALK.items():
         started = time.perf_counter()
         if notebook == "08_lora_run" and not _result(client, "07_training_data")["may_train"]:
             yield Step(notebook, "skipped", 0.0, "not run: the gates of 06 and 07 did not let it through")
@@ -47,7 +48,7 @@ def walk(client: Engagement, again: bool = False) -> Iterator[Step]:
             execute(client, notebook)
             state[notebook], action = digest, "ran"
             write_atomic(state_path, json.dumps(state, indent=1))
-        headline = str(_result(client, artifacts_of(notebook)[-1]).get("headline", ""))
+        headline = str(_result(client, artifacts[-1]).get("headline", ""))
         yield Step(notebook, action, time.perf_counter() - started, headline)
 
 
@@ -82,17 +83,12 @@ def execute(client: Engagement, notebook: str) -> Path:
 
 def is_fresh(client: Engagement, notebook: str) -> bool:
     """Whether every artifact of a notebook exists in the client's own folder and none of its recorded inputs changed."""
-    paths = [client.artifacts / f"{name}.json" for name in artifacts_of(notebook)]
+    paths = [client.artifacts / f"{name}.json" for name in WALK[notebook]]
     try:
         inputs = [json.loads(path.read_text(encoding="utf-8"))["inputs"] for path in paths]
         return all(client.input_hash(key) == digest for one in inputs for key, digest in one.items())
     except (FileNotFoundError, ValueError, KeyError):  # it is missing or damaged, or an earlier artifact is
         return False
-
-
-def artifacts_of(notebook: str) -> list[str]:
-    """Names of what a notebook writes, in order."""
-    return [artifact for artifact, book in ROUTE.items() if book == notebook]
 
 
 def _result(client: Engagement, artifact: str) -> dict[str, Any]:

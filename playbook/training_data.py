@@ -6,18 +6,21 @@ finding proposes what to do. A pattern that finds no personal data proves nothin
 
 import random
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
 
 import numpy as np
 
-from playbook.checked import Frozen
+from playbook.checked import TABLES, Frozen, read_yaml
 from playbook.classifiers import cross_validated, fit_probe
-from playbook.evaluation import Proportion, normalise, proportion
+from playbook.evaluation import Proportion, copies, normalise, proportion
 from playbook.items import Example
 
 Texts = Sequence[Example]
 NEAR = 0.93  # cosine from which two texts are called near duplicates
+RULES: dict[str, Any] = read_yaml(TABLES / "training_data.yaml")
 
 
 class Finding(Frozen):
@@ -48,20 +51,6 @@ class Audit(Frozen):
     waived: dict[str, str]
 
 
-def exact_duplicates(examples: Texts) -> list[tuple[str, ...]]:
-    """Groups of ids whose texts are equal but for case and blanks."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for example in examples:
-        groups[normalise(example.text)].append(example.id)
-    return [tuple(ids) for ids in groups.values() if len(ids) > 1]
-
-
-def near_pairs(left: Texts, right: Texts, a: np.ndarray, b: np.ndarray, least: float = NEAR) -> list[tuple[str, str]]:
-    """Pairs of ids (left, right) with cosine of at least `least`; `a` and `b` are unit vectors, shape (n, dimension)."""
-    rows, columns = np.nonzero(a @ b.T >= least)
-    return [(left[i].id, right[j].id) for i, j in zip(rows, columns, strict=True) if left[i].id != right[j].id]
-
-
 def luhn(digits: str) -> bool:
     """Check digit of a payment card number (ISO/IEC 7812-1)."""
     doubled = [int(d) * (1 + n % 2) for n, d in enumerate(reversed(digits))]
@@ -73,60 +62,55 @@ def iban(code: str) -> bool:
     return 15 <= len(code) <= 34 and int("".join(str(int(c, 36)) for c in code[4:] + code[:4])) % 97 == 1
 
 
-Pattern = tuple[str, Callable[[str], bool]]  # what to look for, and a check of a match without blanks and hyphens
-PERSONAL: dict[str, Pattern] = {
-    "e-mail address": (r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b", bool),
-    "phone number": (r"(?<!\d)(?:\+?1[-. ]?)?\(?\d{3}\)?[-. ]\d{3}[-. ]\d{4}(?!\d)", bool),
-    "social security number": (r"(?<!\d)(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?!\d)", bool),
-    "card number": (r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)", luhn),
-    "IBAN": (r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b", iban),
-}
+CHECKS = {"card number": luhn, "IBAN": iban}  # get a match without blanks and hyphens
 
 
-def _compact(match: re.Match[str]) -> str:
-    return re.sub(r"[ -]", "", match.group())
+def _masked(kind: str, text: str) -> str:
+    """The text with every match of one kind of personal data replaced by `[kind]`, where its check digits hold."""
+    holds = CHECKS.get(kind, bool)
+
+    def shown(match: re.Match[str]) -> str:
+        return f"[{kind}]" if holds(re.sub(r"[ -]", "", match.group())) else match.group()
+
+    return re.sub(RULES["personal_data"][kind], shown, text)
 
 
 def personal_data(text: str) -> list[str]:
     """Kinds of personal data that patterns find in a text; card numbers and IBANs only when their check digits hold."""
-    found = PERSONAL.items()
-    return [kind for kind, (form, valid) in found if any(valid(_compact(m)) for m in re.finditer(form, text))]
+    return [kind for kind in RULES["personal_data"] if _masked(kind, text) != text]
 
 
 def mask(text: str) -> str:
     """The text with every personal-data match replaced by its kind in square brackets."""
-    for kind, (form, valid) in PERSONAL.items():
-        text = re.sub(form, lambda m, k=kind, ok=valid: f"[{k}]" if ok(_compact(m)) else m.group(), text)
-    return text
+    return reduce(lambda shown, kind: _masked(kind, shown), RULES["personal_data"], text)
 
 
 def audit(
     train: Texts, held_out: Texts, vectors: np.ndarray, held_vectors: np.ndarray, limits: dict[str, float], seed: int
 ) -> list[Finding]:
     """Findings on the training texts, gravest first; vectors are unit, shape (texts, dimension)."""
-    label = {e.id: e.label for e in train}
-    same = exact_duplicates(train)
-    near = sorted({tuple(sorted(p)) for p in near_pairs(train, train, vectors, vectors)})
-    conflicts = sorted({i for group in [*same, *near] if len({label[i] for i in group}) > 1 for i in group})
-    held = {normalise(e.text) for e in held_out}
-    leaks = {a for a, _ in near_pairs(train, held_out, vectors, held_vectors)}
-    leaks |= {e.id for e in train if normalise(e.text) in held}
-    few = [c for c, n in Counter(label.values()).items() if n < limits["least_per_code_for_training"]]
-    private = [e.id for e in train if personal_data(e.text)]
-    too_many = len(conflicts) > limits["conflicting_labels"] * len(train)
-    again = sorted(i for group in same for i in group[1:])
-    short = [e.id for e in train if len(e.text.split()) < 3]
-    found = [  # kind, rows, whether it blocks training, what to do
-        ("leaks into the held-out split", sorted(leaks), True, "remove these rows from training"),
-        ("personal data", private, True, "mask it (the proposed copy does), or waive it by name"),
-        ("same text, different codes", conflicts, too_many, "let one person decide the code of each pair"),
-        ("exact duplicates", again, False, "keep one of each"),
-        ("near duplicates", sorted({b for _, b in near}), False, "keep the clearer one"),
-        ("suspected wrong code", suspected(train, vectors, seed), False, "read these first, with the code book"),
-        ("codes with few examples", sorted(few), False, "collect more for these codes"),
-        ("very short texts", short, False, "check that they can be coded at all"),
-    ]
-    return [Finding(kind=kind, rows=tuple(rows), blocks=stop, repair=fix) for kind, rows, stop, fix in found if rows]
+    label, first = {e.id: e.label for e in train}, {normalise(e.text): e.id for e in reversed(train)}
+    texts, held = ({e.id: e.text for e in group} for group in (train, held_out))
+    near = [(a, b) for a, b in copies(texts, texts, vectors @ vectors.T, NEAR) if a < b]
+    leaks = {a for a, _ in copies(texts, held, vectors @ held_vectors.T, NEAR)}
+    few = (c for c, n in Counter(label.values()).items() if n < limits["least_per_code_for_training"])
+    found = {
+        "leaks into the held-out split": sorted(leaks),
+        "personal data": [e.id for e in train if personal_data(e.text)],
+        "same text, different codes": sorted({i for a, b in near if label[a] != label[b] for i in (a, b)}),
+        "exact duplicates": sorted(e.id for e in train if first[normalise(e.text)] != e.id),
+        "near duplicates": sorted({b for _, b in near}),
+        "suspected wrong code": suspected(train, vectors, seed),
+        "codes with few examples": sorted(few),
+        "very short texts": [e.id for e in train if len(e.text.split()) < 3],
+    }
+
+    def finding(kind: str, rows: list[str]) -> Finding:
+        rule = RULES["findings"][kind]
+        most = limits.get(rule["tolerated"], rule["tolerated"]) * len(train)
+        return Finding(kind=kind, rows=tuple(rows), blocks=len(rows) > most, repair=rule["repair"])
+
+    return [finding(kind, rows) for kind, rows in found.items() if rows]
 
 
 def suspected(examples: Texts, vectors: np.ndarray, seed: int) -> list[str]:
@@ -138,10 +122,10 @@ def suspected(examples: Texts, vectors: np.ndarray, seed: int) -> list[str]:
     counts = Counter(e.label for e in examples)
     rows = [n for n, e in enumerate(examples) if counts[e.label] >= 2]
     labels = [examples[n].label for n in rows]
-    folds = min(5, min(Counter(labels).values(), default=0))
-    if len(set(labels)) < 2 or folds < 2:
+    if len(set(labels)) < 2:
         return []
-    predicted, confidence = (np.asarray(found) for found in cross_validated(vectors[rows], labels, folds, seed))
+    folds = min(5, *Counter(labels).values())
+    predicted, confidence = map(np.asarray, cross_validated(vectors[rows], labels, folds, seed))
     usual = np.array([confidence[predicted == code].mean() for code in predicted])
     doubted = (predicted != np.asarray(labels)) & (confidence >= usual + 0.05)
     return sorted(examples[rows[n]].id for n in np.flatnonzero(doubted))
@@ -153,9 +137,9 @@ def agreement(first: Sequence[str], second: Sequence[str]) -> Proportion:
 
 
 def learning_curve(
-    train: Texts, tune: Texts, vectors: np.ndarray, tune_vectors: np.ndarray, seed: int, repeats: int = 5
+    train: Texts, tune: Texts, vectors: np.ndarray, tune_vectors: np.ndarray, seed: int
 ) -> list[CurvePoint]:
-    """Share right on `tune` of a linear probe trained on 25, 50, 75 and 100 % of `train`, over seeded subsets.
+    """Share right on `tune` of a linear probe trained on 25, 50, 75 and 100 % of `train`, over five seeded subsets.
 
     A subset that happens to hold one code only gives that code to every text.
     """
@@ -163,7 +147,7 @@ def learning_curve(
     points = []
     for share in (0.25, 0.5, 0.75, 1.0):
         size, scores = round(share * len(train)), []
-        for repeat in range(repeats if share < 1 else 1):
+        for repeat in range(5 if share < 1 else 1):
             rows = sorted(random.Random(f"{seed}/{repeat}").sample(range(len(train)), max(1, size)))
             one_code = len(set(labels[rows])) == 1
             predicted = labels[rows[0]] if one_code else fit_probe(vectors[rows], labels[rows]).predict(tune_vectors)

@@ -18,7 +18,6 @@ from playbook.diagnosis import Question, RuleTable, UseCase
 from playbook.engagement import Engagement, write_atomic
 
 WIDE = {"description_width": "260px"}
-UNKNOWN = "not known"
 
 
 def saved_form(client: Engagement, name: str) -> dict[str, Any]:
@@ -57,31 +56,25 @@ def _button(label: str, act: Callable[[], str], idle: str) -> tuple[w.Button, w.
 
 def diagnosis_form(client: Engagement, rules: RuleTable, use_case: UseCase) -> w.VBox:
     """The diagnostic questions for one use case, filled with its answers; saved as form `diagnosis_<id>`."""
-    stored = {**use_case.answers, **saved_form(client, f"diagnosis_{use_case.id}")}
+    form = f"diagnosis_{use_case.id}"
+    stored = {**use_case.answers, **saved_form(client, form)}
     fields = {q.id: _question(q, stored.get(q.id)) for q in rules.questions}
-
-    def read() -> dict[str, Any]:
-        return {q.id: _answer(q, fields[q.id].value) for q in rules.questions}
-
-    return _form(client, f"diagnosis_{use_case.id}", fields, read)
+    return _form(client, form, fields, lambda: {q.id: _answer(q, fields[q.id].value) for q in rules.questions})
 
 
 def _question(question: Question, answer: Any) -> w.Widget:
     said = {"description": question.label, "style": WIDE}
     if question.type == "number":
         return w.Text(value="" if answer is None else str(answer), placeholder=question.unit, **said)
-    named = {True: "yes", False: "no", None: UNKNOWN}
-    options = [UNKNOWN, *(named.get(option, option) for option in question.options)]
-    return w.Dropdown(options=options, value=named.get(answer, answer), **said)
+    options = [("not known", ""), *((question.show(option), option) for option in question.options)]
+    return w.Dropdown(options=options, value="" if answer is None else answer, **said)
 
 
-def _answer(question: Question, value: str) -> Any:
-    answer: Any = None if value in ("", UNKNOWN) else value
-    if question.type == "yes_no":
-        answer = {"yes": True, "no": False}.get(value)
-    elif question.type == "number" and answer:
+def _answer(question: Question, value: Any) -> Any:
+    if question.type == "number":
         with suppress(ValueError):  # what is no number stays a text, and that is no answer to this question
-            answer = float(value) if "." in value else int(value)
+            value = float(value) if "." in value else int(value)
+    answer = None if value == "" else value
     if problem := question.problem(answer):
         raise ValueError(f"{question.label}: {problem}.")
     return answer
@@ -106,8 +99,7 @@ def ask_box(answerer: Answerer, example: str, ask: Callable[[str], Answer]) -> w
     `ask` gives the answer, for instance `knowledge.ask_logged`, which also writes the query log.
     """
     box = w.Text(value=example, description="Question", layout=w.Layout(width="760px"))
-    idle = "Type a question and press Ask."
-    button, shown = _button("Ask", lambda: answer_html(ask(box.value), answerer), idle)
+    button, shown = _button("Ask", lambda: answer_html(ask(box.value), answerer), "Type a question and press Ask.")
     return w.VBox([w.HBox([box, button]), shown])
 
 

@@ -60,14 +60,14 @@ LAYERS = {
     "attribution": ("answering arms checked chunking evaluation items retrieval", "langchain_core"),
     "structured": ("arms checked chunking evaluation", "jsonschema langchain_core pydantic"),
     "training_data": ("checked classifiers evaluation items", "numpy"),
-    "lora": ("embedding items models", "numpy peft torch transformers"),
+    "lora": ("checked embedding items models", "numpy peft torch transformers"),
     # what notebooks hand to each other, and the decision made of it
     "results": ("arms attribution checked evaluation gates plan refusal training_data", "pydantic"),
     "study": ("engagement items models plan results structured", ""),
     "room": ("checked embedding engagement items models results", "pydantic"),
     "decision": ("checked diagnosis economics evaluation results", ""),
     # the outside: pictures, forms, the report, the walk, the command line
-    "plots": ("", "matplotlib numpy"),
+    "plots": ("checked", "matplotlib numpy"),
     "widgets": ("answering diagnosis engagement", "ipywidgets"),
     "report": ("engagement models", "jinja2"),
     "runner": ("engagement", "nbclient nbformat tqdm"),
@@ -78,7 +78,6 @@ LAYERS = {
 TYPES_ONLY = {
     "cli": ("documents", ""),
     "plots": ("arms attribution economics refusal training_data", ""),
-    "embedding": ("", "sentence_transformers"),
 }
 # One module imports each heavy library. torch has two: `embedding` picks device and precision, `lora` trains. tqdm has
 # two: what takes minutes (a walk, many embeddings) shows a bar.

