@@ -7,10 +7,10 @@ judged by schema and by field, replies by rules of one shape. Knows no client: f
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from langchain_core.callbacks import UsageMetadataCallbackHandler
 from pydantic import Field
@@ -24,6 +24,8 @@ Schema = Mapping[str, Any]
 Filler = Callable[[str], tuple[str, int]]  # message -> the form as JSON, and the tokens it took
 Scope = Literal["reply", "subject", "body", "paragraph", "last_paragraph", "sentence", "first_two_sentences"]
 NEVER = "(?!)"  # a pattern that matches nothing
+WRITTEN: Mapping[str, Callable[[str], str | int]] = {"lower": str.lower, "upper": str.upper, "number": int}
+FLAGS = re.I | re.M
 
 
 class Form(Frozen):
@@ -35,49 +37,38 @@ class Form(Frozen):
     expected: dict[str, Any]
 
 
-class Way(Frozen):
-    """One way to fill a field: where `pattern` matches and `unless` does not, `value`, or the match written as `format`.
+class Way(NamedTuple):
+    """One way to fill a field: `value`, where `pattern` matches and `unless` does not; a list of these in the file.
 
-    `{0}` in the format is the whole match, `{1}` its first group; groups go through the table `words` first.
+    In a value that is a text, `{0}` is the whole match and `{1}` its first group; groups go through the table `words`.
     """
 
     pattern: str
+    value: Any = "{0}"
     unless: str = NEVER
-    value: Any = None
-    format: str = "{0}"
-    written: Literal["as_is", "lower", "upper", "number"] = "as_is"
 
 
 class FormRules(Frozen):
     """A client's rules for one form; `instructions` tell a chat model what they are.
 
     `fields`: the ways to fill each field, best first; null when none applies. `<name>` in a pattern is `names[name]`.
+    `written`: fields whose text is put in lower or upper case, or read as a whole number.
     """
 
     instructions: str
     words: dict[str, str | int]
     names: dict[str, str]
+    written: dict[str, Literal["lower", "upper", "number"]] = {}
     fields: dict[str, tuple[Way, ...]]
 
 
-class FormScore(Frozen):
-    """One line of the forms table: forms right in every field and valid, forms the schema accepts, fields right."""
-
-    arm: str
-    exact: Proportion
-    valid: Proportion
-    fields: Proportion
-    by_field: dict[str, Proportion]
-
-
 class StyleRule(Frozen):
-    """In every text of `scope`, one of `patterns` occurs `low` to `high` times.
+    """In every text of `scope`, one of `patterns` occurs `low` to `high` times; `words` is the rule for people.
 
     It holds only where `when` matches and `unless` does not: in that text, or in the texts of `when_in`.
     """
 
     id: str
-    guide: str
     words: str
     scope: Scope
     patterns: tuple[str, ...] = Field(min_length=1)
@@ -86,14 +77,11 @@ class StyleRule(Frozen):
     when: str = ""
     unless: str = NEVER
     when_in: Scope | None = None
-    case_sensitive: bool = False
 
 
 class StyleGuide(Frozen):
     """The rules a program can check, and the patterns of what stands before and after the body of a reply."""
 
-    source: str
-    edition: str
     opening: str
     closing: str
     rules: tuple[StyleRule, ...]
@@ -122,13 +110,13 @@ def pattern_rules(rules: FormRules) -> Filler:
     """A filler that reads each field off the message by the client's written rules: no model, no tokens.
 
     A field filled earlier is a line `name: value` below the message, so that later rules can look at it. A field whose
-    name begins with `_` only serves the others.
+    name begins with `_` only serves the others. The filler raises ValueError naming a pattern that cannot work.
     """
 
     def fill(text: str) -> tuple[str, int]:
         form: dict[str, Any] = {}
         for name, ways in rules.fields.items():
-            found = (_read(way, rules, text) for way in ways)
+            found = (_read(name, way, rules, text) for way in ways)
             form[name] = next((value for value in found if value is not None), None)
             text += f"\n{name}: {form[name]}"
         return json.dumps({name: value for name, value in form.items() if name[0] != "_"}), 0
@@ -136,16 +124,16 @@ def pattern_rules(rules: FormRules) -> Filler:
     return fill
 
 
-def _read(way: Way, rules: FormRules, text: str) -> Any:
-    named = partial(re.sub, r"<([a-z]+)>", lambda found: rules.names[found[1]])
+def _read(name: str, way: Way, rules: FormRules, text: str) -> Any:
     try:
-        found = re.search(named(way.pattern), text, re.I | re.M)
-        if not found or re.search(named(way.unless), text, re.I | re.M):
+        pattern, unless = (re.sub("<([a-z]+)>", lambda n: rules.names[n[1]], one) for one in (way.pattern, way.unless))
+        found = re.search(pattern, text, FLAGS)
+        if not found or re.search(unless, text, FLAGS):
             return None
+        if not isinstance(way.value, str):
+            return way.value
         groups = [rules.words.get(part.lower(), part) for part in (found[0], *found.groups(""))]
-        value = way.format.format(*groups).strip()
-        as_written = {"as_is": str, "lower": str.lower, "upper": str.upper, "number": int}[way.written]
-        return as_written(value) if way.value is None else way.value
+        return WRITTEN.get(rules.written.get(name), str)(way.value.format(*groups).strip())
     except (re.error, KeyError, IndexError, ValueError) as error:
         raise ValueError(f"pattern '{way.pattern}' fails ({error!r:.80}); correct it in the form's rules.") from error
 
@@ -207,31 +195,31 @@ def _fields_right(output: str, expected: Mapping[str, Any]) -> dict[str, bool]:
         form = json.loads(output)
     except ValueError:
         form = None
-    form = form if isinstance(form, dict) else {}
-    return {name: name in form and json.dumps(form[name]) == json.dumps(value) for name, value in expected.items()}
+    there = form if isinstance(form, dict) else {}
+    return {name: name in there and json.dumps(there[name]) == json.dumps(want) for name, want in expected.items()}
 
 
-def score_forms(outputs: Sequence[Output], schema: Schema) -> list[FormScore]:
-    """The forms table: one line an arm, every share with its Wilson interval."""
+def score_forms(outputs: Sequence[Output], schema: Schema) -> list[dict[str, Any]]:
+    """The forms table: one row an arm, every share a Proportion with its Wilson interval.
+
+    `arm`; `exact`: forms right in every field and valid; `valid`: forms the schema accepts; `fields`: fields right;
+    `by_field`: the same for each field by name.
+    """
     table = []
     for arm in dict.fromkeys(row.arm for row in outputs):
         rows = [row for row in outputs if row.arm == arm]
+        valid = [not form_violations(row.output, schema) for row in rows]
         right = [_fields_right(row.output, json.loads(row.expected)) for row in rows]
-        names = dict.fromkeys(name for fields in right for name in fields)
-        score = FormScore(
-            arm=arm,
-            exact=_share(row.correct for row in rows),
-            valid=_share(not form_violations(row.output, schema) for row in rows),
-            fields=_share(flag for fields in right for flag in fields.values()),
-            by_field={name: _share(fields[name] for fields in right if name in fields) for name in names},
-        )
-        table.append(score)
+        flags = {"exact": [row.correct for row in rows], "valid": valid}
+        flags["fields"] = list(chain.from_iterable(fields.values() for fields in right))
+        names = dict.fromkeys(chain.from_iterable(right))
+        by_field = {name: [fields[name] for fields in right if name in fields] for name in names}
+        table.append({"arm": arm, **_shares(flags), "by_field": _shares(by_field)})
     return table
 
 
-def _share(flags: Iterable[bool]) -> Proportion:
-    counted = list(flags)
-    return proportion(sum(counted), len(counted))
+def _shares(flags: Mapping[str, Sequence[bool]]) -> dict[str, Proportion]:
+    return {name: proportion(sum(found), len(found)) for name, found in flags.items()}
 
 
 def style_violations(reply: str, guide: StyleGuide) -> list[str]:
@@ -253,8 +241,6 @@ def _texts(reply: str, guide: StyleGuide) -> dict[str, list[str]]:
 
 
 def _breaks(rule: StyleRule, text: str, texts: Mapping[str, Sequence[str]]) -> bool:
-    flags = re.M if rule.case_sensitive else re.M | re.I
     around = "\n".join(texts[rule.when_in]) if rule.when_in else text
-    if not re.search(rule.when, around, flags) or re.search(rule.unless, around, flags):
-        return False
-    return not rule.low <= len(re.findall("|".join(rule.patterns), text, flags)) <= rule.high
+    holds = re.search(rule.when, around, FLAGS) and not re.search(rule.unless, around, FLAGS)
+    return bool(holds) and not rule.low <= len(re.findall("|".join(rule.patterns), text, FLAGS)) <= rule.high
