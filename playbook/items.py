@@ -37,7 +37,6 @@ class Question(Frozen, extra="ignore"):
     source: str
     section: str = ""
     type: str = ""
-    asked_by: str = ""
     answerable: bool
     required_form: str = ""
     split: Literal["", "tune", "test"] = ""
@@ -88,8 +87,7 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str,
     try:
         rows = [(reader.line_num, [c.strip() for c in cells]) for cells in reader if any(c.strip() for c in cells)]
     except csv.Error as error:  # most often a quote that never closes swallows the rest of the file
-        where = f"{path.name} line {reader.line_num}"
-        raise ValueError(f"{where}: {error}; look for a quote that is not closed.") from error
+        raise ValueError(f"{path.name} line {reader.line_num}: {error}; look for a quote left open.") from error
     for line, cells in rows:
         if len(cells) != len(header):
             odd = f"{path.name} line {line} has {len(cells)} cells, the header {len(header)}"
@@ -143,6 +141,5 @@ def load_codebook(path: Path, examples: list[Example]) -> list[Code]:
     unknown = Counter(e.label for e in examples if e.label not in {c.code for c in codes})
     if unknown:
         name, count = unknown.most_common(1)[0]
-        lacking = f"{path.name} lacks code '{name}', which {count} example(s) carry"
-        raise ValueError(f"{lacking}; add it or correct the labels.")
+        raise ValueError(f"{path.name} lacks code '{name}', which {count} example(s) carry; add it or fix the labels.")
     return codes

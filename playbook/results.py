@@ -3,8 +3,6 @@
 Only shapes. 01 and 02 have theirs beside the functions that make them (diagnosis, economics), 07's audit likewise.
 """
 
-from typing import Annotated
-
 from pydantic import Field
 
 from playbook.arms import ArmScore, Output
@@ -16,8 +14,6 @@ from playbook.plan import Plan
 from playbook.refusal import RefusalModel
 from playbook.training_data import Audit
 
-Probability = Annotated[float, Field(ge=0, le=1)]
-
 
 class _Result(Frozen):
     headline: str
@@ -28,7 +24,7 @@ class Prediction(Frozen):
 
     who: str
     statement: str
-    probability: Probability
+    probability: float = Field(ge=0, le=1)
 
 
 class RoomResult(_Result):
@@ -113,15 +109,12 @@ class TrainingDataResult(_Result):
     may_train: bool
 
 
-class LoraResult(_Result):
-    """08: the adapter arm on the frozen test, beside the baselines that might win."""
+class LoraResult(BaselineResult):
+    """08: the adapter arm on the frozen test, beside the baselines that might win: scored like those of 03."""
 
-    plan_digest: str
     looks: int
     trained: dict[str, float | int | bool | str]
-    scores: tuple[ArmScore, ...]
     tests: tuple[PairedTest, ...]
-    outputs: tuple[Output, ...]
 
 
 class DecisionResult(_Result):

@@ -8,7 +8,6 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,25 +15,18 @@ from langchain_core.callbacks import UsageMetadataCallbackHandler
 from pydantic import Field
 
 from playbook.arms import Output
-from playbook.checked import Frozen
+from playbook.checked import Frozen, build
 from playbook.chunking import sentence_spans
 from playbook.evaluation import Proportion, proportion
+from playbook.items import Example
 
 Schema = Mapping[str, Any]
 Filler = Callable[[str], tuple[str, int]]  # message -> the form as JSON, and the tokens it took
 Scope = Literal["reply", "subject", "body", "paragraph", "last_paragraph", "sentence", "first_two_sentences"]
+SPLITS = {"train": "train", "tune": "tune", "test": "test", "held_out": "test"}  # what a line of the file may say
 NEVER = "(?!)"  # a pattern that matches nothing
 WRITTEN: Mapping[str, Callable[[str], str | int]] = {"lower": str.lower, "upper": str.upper, "number": int}
 FLAGS = re.I | re.M
-
-
-class Form(Frozen):
-    """One message and the form an expert filled from it."""
-
-    id: str
-    split: Literal["train", "tune", "test"]
-    text: str = Field(min_length=1)
-    expected: dict[str, Any]
 
 
 class Way(NamedTuple):
@@ -63,46 +55,44 @@ class FormRules(Frozen):
 
 
 class StyleRule(Frozen):
-    """In every text of `scope`, one of `patterns` occurs `low` to `high` times; `words` is the rule for people.
+    """In every text of `scope`, one of `patterns` occurs so many `times`, least and most; `words` is the rule for people.
 
-    It holds only where `when` matches and `unless` does not: in that text, or in the texts of `when_in`.
+    It holds only for replies in which `when` matches and `unless` does not.
     """
 
     id: str
     words: str
     scope: Scope
     patterns: tuple[str, ...] = Field(min_length=1)
-    low: int = 0
-    high: int = 9999
+    times: tuple[int, int] = (0, 0)
     when: str = ""
     unless: str = NEVER
-    when_in: Scope | None = None
 
 
 class StyleGuide(Frozen):
-    """The rules a program can check, and the patterns of what stands before and after the body of a reply."""
+    """The rules a program can check, and the pattern of what stands before and after the body of a reply."""
 
-    opening: str
-    closing: str
+    around: str
     rules: tuple[StyleRule, ...]
 
 
-def load_forms(path: Path) -> list[Form]:
-    """Forms from chat lines `{"id", "split", "messages": [user, assistant]}`; without a file, the list is empty.
+def load_forms(path: Path) -> list[Example]:
+    """Messages, each labelled with the form an expert filled from it, as JSON; without a file, the list is empty.
 
-    Raises ValueError naming file and line for a line that is not of this shape, or whose reply is no JSON object.
+    A line of the file is a chat: `{"id", "split", "messages": [user, assistant]}`. Raises ValueError naming file and line
+    for a line that is not of this shape, or whose reply is no JSON object.
     """
     forms = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else [], start=1):
         try:
             row = json.loads(line)
             text, filled = (message["content"] for message in row["messages"])
-            split = row["split"].replace("held_out", "test")
-            forms.append(Form(id=row["id"], split=split, text=text, expected=json.loads(filled)))
+            label = json.dumps({**json.loads(filled)})
+            pair = {"id": row["id"], "split": SPLITS[row["split"]], "text": text, "label": label}
+            forms.append(build(Example, pair, "the pair"))
         except (ValueError, TypeError, KeyError) as error:
             shape = '{"id", "split", "messages": [user, assistant]}, the reply being one JSON object'
-            fault = " ".join(f"{type(error).__name__}: {error}".split())
-            raise ValueError(f"{path.name} line {number} is damaged ({fault:.120}); write {shape}.") from error
+            raise ValueError(f"{path.name} line {number} is damaged ({error!r:.120}); write {shape}.") from error
     return forms
 
 
@@ -152,8 +142,7 @@ def schema_constrained(chat: Any, schema: Schema, instructions: str) -> Filler:
     def fill(text: str) -> tuple[str, int]:
         used = UsageMetadataCallbackHandler()
         try:
-            form = held.invoke([("system", instructions), ("human", text)], {"callbacks": [used]})
-            output = json.dumps(form)
+            output = json.dumps(held.invoke([("system", instructions), ("human", text)], {"callbacks": [used]}))
         except Exception as error:  # each provider has errors of its own; those about a request say which one
             if isinstance(error, OSError) or hasattr(error, "request") or hasattr(error, "status_code"):
                 raise
@@ -163,17 +152,15 @@ def schema_constrained(chat: Any, schema: Schema, instructions: str) -> Filler:
     return fill
 
 
-def fill_forms(arm: str, forms: Sequence[Form], schema: Schema, fill: Filler) -> list[Output]:
+def fill_forms(arm: str, forms: Sequence[Example], schema: Schema, fill: Filler) -> list[Output]:
     """Run one arm over messages; right is a form that the schema accepts with every field as expected."""
     rows = []
     for form in forms:
         started = time.perf_counter()
         output, tokens = fill(form.text)
-        took = {"tokens": tokens, "milliseconds": 1000 * (time.perf_counter() - started)}
-        right = all(_fields_right(output, form.expected).values()) and not form_violations(output, schema)
-        rows.append(
-            Output(item=form.id, arm=arm, output=output, expected=json.dumps(form.expected), correct=right, **took)
-        )
+        used = {"tokens": tokens, "milliseconds": 1000 * (time.perf_counter() - started)}
+        right = all(_fields_right(output, form.label).values()) and not form_violations(output, schema)
+        rows.append(Output(item=form.id, arm=arm, output=output, expected=form.label, correct=right, **used))
     return rows
 
 
@@ -189,14 +176,11 @@ def form_violations(output: str, schema: Schema) -> list[str]:
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(form)]
 
 
-def _fields_right(output: str, expected: Mapping[str, Any]) -> dict[str, bool]:
+def _fields_right(output: str, expected: str) -> dict[str, bool]:
     """Field -> whether it is there with the same value and type (1, true and "1" are three values)."""
-    try:
-        form = json.loads(output)
-    except ValueError:
-        form = None
-    there = form if isinstance(form, dict) else {}
-    return {name: name in there and json.dumps(there[name]) == json.dumps(want) for name, want in expected.items()}
+    form = {} if form_violations(output, {"type": "object"}) else json.loads(output)
+    wanted = json.loads(expected)
+    return {name: name in form and json.dumps(form[name]) == json.dumps(value) for name, value in wanted.items()}
 
 
 def score_forms(outputs: Sequence[Output], schema: Schema) -> list[dict[str, Any]]:
@@ -208,39 +192,36 @@ def score_forms(outputs: Sequence[Output], schema: Schema) -> list[dict[str, Any
     table = []
     for arm in dict.fromkeys(row.arm for row in outputs):
         rows = [row for row in outputs if row.arm == arm]
-        valid = [not form_violations(row.output, schema) for row in rows]
-        right = [_fields_right(row.output, json.loads(row.expected)) for row in rows]
-        flags = {"exact": [row.correct for row in rows], "valid": valid}
-        flags["fields"] = list(chain.from_iterable(fields.values() for fields in right))
-        names = dict.fromkeys(chain.from_iterable(right))
-        by_field = {name: [fields[name] for fields in right if name in fields] for name in names}
-        table.append({"arm": arm, **_shares(flags), "by_field": _shares(by_field)})
+        right = [_fields_right(row.output, row.expected) for row in rows]
+        score: dict[str, Any] = {"arm": arm, "exact": _share([row.correct for row in rows])}
+        score["valid"] = _share([not form_violations(row.output, schema) for row in rows])
+        score["fields"] = _share([flag for fields in right for flag in fields.values()])
+        names = dict.fromkeys(name for fields in right for name in fields)
+        score["by_field"] = {name: _share([fields[name] for fields in right if name in fields]) for name in names}
+        table.append(score)
     return table
 
 
-def _shares(flags: Mapping[str, Sequence[bool]]) -> dict[str, Proportion]:
-    return {name: proportion(sum(found), len(found)) for name, found in flags.items()}
+def _share(flags: Sequence[bool]) -> Proportion:
+    return proportion(sum(flags), len(flags))
 
 
 def style_violations(reply: str, guide: StyleGuide) -> list[str]:
     """Ids of the rules that a reply breaks, in the guide's order."""
-    texts = _texts(reply, guide)
-    return [rule.id for rule in guide.rules if any(_breaks(rule, text, texts) for text in texts[rule.scope])]
+    texts, broken = _texts(reply, guide), []
+    for rule in guide.rules:
+        if re.search(rule.when, reply, FLAGS) and not re.search(rule.unless, reply, FLAGS):
+            found = [len(re.findall("|".join(rule.patterns), text, FLAGS)) for text in texts[rule.scope]]
+            broken += [] if all(rule.times[0] <= n <= rule.times[1] for n in found) else [rule.id]
+    return broken
 
 
 def _texts(reply: str, guide: StyleGuide) -> dict[str, list[str]]:
     """Scope -> the texts of a reply it means; a paragraph holds one sentence a line, so that lines can be counted."""
-    subject = re.findall(r"^Subject: *(.*)", reply, re.M)
-    body = re.sub(rf"\A(?:Subject:.*\n+)?(?:{guide.opening}\n+)?|\n+(?:{guide.closing})\s*\Z", "", reply)
+    body = re.sub(guide.around, "", reply)
     split = [[part[a:b] for a, b in sentence_spans(part)] for part in re.split(r"\n\s*\n", body)]
     paragraphs, sentences = ["\n".join(part) for part in split if part], [s for part in split for s in part]
     return {
-        "reply": [reply], "subject": subject, "body": [body], "paragraph": paragraphs,
+        "reply": [reply], "subject": re.findall(r"^Subject: *(.*)", reply, re.M), "body": [body], "paragraph": paragraphs,
         "last_paragraph": paragraphs[-1:], "sentence": sentences, "first_two_sentences": [" ".join(sentences[:2])],
     }  # fmt: skip
-
-
-def _breaks(rule: StyleRule, text: str, texts: Mapping[str, Sequence[str]]) -> bool:
-    around = "\n".join(texts[rule.when_in]) if rule.when_in else text
-    holds = re.search(rule.when, around, FLAGS) and not re.search(rule.unless, around, FLAGS)
-    return bool(holds) and not rule.low <= len(re.findall("|".join(rule.patterns), text, FLAGS)) <= rule.high
