@@ -80,8 +80,7 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str,
     first = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ",")
     header = [name.strip().lower() for name in next(reader, [])]
-    missing = [c for c in columns if c not in header]
-    if missing:
+    if missing := [c for c in columns if c not in header]:
         has = ", ".join(header) or "nothing"
         raise ValueError(f"{path.name} line 1 lacks the column(s) {', '.join(missing)}; it has: {has}.")
     try:
@@ -138,8 +137,7 @@ def load_codebook(path: Path, examples: list[Example]) -> list[Code]:
     if not path.is_file():
         return [Code(code=c, label=c, definition="") for c in sorted({e.label for e in examples})]
     codes = _load(path, Code, "code")
-    unknown = Counter(e.label for e in examples if e.label not in {c.code for c in codes})
-    if unknown:
+    if unknown := Counter(e.label for e in examples if e.label not in {c.code for c in codes}):
         name, count = unknown.most_common(1)[0]
         raise ValueError(f"{path.name} lacks code '{name}', which {count} example(s) carry; add it or fix the labels.")
     return codes

@@ -7,9 +7,10 @@ judged by schema and by field, replies by rules of one shape. Knows no client: f
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from langchain_core.callbacks import UsageMetadataCallbackHandler
 from pydantic import Field
@@ -20,30 +21,21 @@ from playbook.chunking import sentence_spans
 from playbook.evaluation import Proportion, proportion
 from playbook.items import Example
 
-Schema = Mapping[str, Any]
+Schema = dict[str, Any]
 Filler = Callable[[str], tuple[str, int]]  # message -> the form as JSON, and the tokens it took
 Scope = Literal["reply", "subject", "body", "paragraph", "last_paragraph", "sentence", "first_two_sentences"]
 SPLITS = {"train": "train", "tune": "tune", "test": "test", "held_out": "test"}  # what a line of the file may say
 NEVER = "(?!)"  # a pattern that matches nothing
-WRITTEN: Mapping[str, Callable[[str], str | int]] = {"lower": str.lower, "upper": str.upper, "number": int}
+WRITTEN = {"lower": str.lower, "upper": str.upper, "number": int}
 FLAGS = re.I | re.M
-
-
-class Way(NamedTuple):
-    """One way to fill a field: `value`, where `pattern` matches and `unless` does not; a list of these in the file.
-
-    In a value that is a text, `{0}` is the whole match and `{1}` its first group; groups go through the table `words`.
-    """
-
-    pattern: str
-    value: Any = "{0}"
-    unless: str = NEVER
+Way = tuple[str, Any] | tuple[str, Any, str]  # pattern, value, and the pattern that must not match
 
 
 class FormRules(Frozen):
     """A client's rules for one form; `instructions` tell a chat model what they are.
 
-    `fields`: the ways to fill each field, best first; null when none applies. `<name>` in a pattern is `names[name]`.
+    `fields`: the ways to fill each field, best first; null when none applies. `<name>` in a pattern is `names[name]`. In
+    a value that is a text, `{0}` is the whole match and `{1}` its first group; groups go through the table `words`.
     `written`: fields whose text is put in lower or upper case, or read as a whole number.
     """
 
@@ -87,9 +79,8 @@ def load_forms(path: Path) -> list[Example]:
         try:
             row = json.loads(line)
             text, filled = (message["content"] for message in row["messages"])
-            label = json.dumps({**json.loads(filled)})
-            pair = {"id": row["id"], "split": SPLITS[row["split"]], "text": text, "label": label}
-            forms.append(build(Example, pair, "the pair"))
+            row |= {"split": SPLITS[row["split"]], "text": text, "label": json.dumps({**json.loads(filled)})}
+            forms.append(build(Example, row, "the pair"))
         except (ValueError, TypeError, KeyError) as error:
             shape = '{"id", "split", "messages": [user, assistant]}, the reply being one JSON object'
             raise ValueError(f"{path.name} line {number} is damaged ({error!r:.120}); write {shape}.") from error
@@ -105,27 +96,26 @@ def pattern_rules(rules: FormRules) -> Filler:
 
     def fill(text: str) -> tuple[str, int]:
         form: dict[str, Any] = {}
-        for name, ways in rules.fields.items():
-            found = (_read(name, way, rules, text) for way in ways)
-            form[name] = next((value for value in found if value is not None), None)
+        for name in rules.fields:
+            form[name] = next(_values(name, rules, text), None)
             text += f"\n{name}: {form[name]}"
         return json.dumps({name: value for name, value in form.items() if name[0] != "_"}), 0
 
     return fill
 
 
-def _read(name: str, way: Way, rules: FormRules, text: str) -> Any:
-    try:
-        pattern, unless = (re.sub("<([a-z]+)>", lambda n: rules.names[n[1]], one) for one in (way.pattern, way.unless))
-        found = re.search(pattern, text, FLAGS)
-        if not found or re.search(unless, text, FLAGS):
-            return None
-        if not isinstance(way.value, str):
-            return way.value
-        groups = [rules.words.get(part.lower(), part) for part in (found[0], *found.groups(""))]
-        return WRITTEN.get(rules.written.get(name), str)(way.value.format(*groups).strip())
-    except (re.error, KeyError, IndexError, ValueError) as error:
-        raise ValueError(f"pattern '{way.pattern}' fails ({error!r:.80}); correct it in the form's rules.") from error
+def _values(name: str, rules: FormRules, text: str) -> Iterator[Any]:
+    """What each way that applies makes of a field."""
+    named = partial(re.sub, "<([a-z]+)>", lambda found: rules.names[found[1]])
+    write = WRITTEN.get(rules.written.get(name), str)
+    for pattern, value, *unless in rules.fields[name]:
+        try:
+            found, *against = (re.search(named(one), text, FLAGS) for one in (pattern, *unless))
+            if found and not any(against):
+                groups = [rules.words.get(part.lower(), part) for part in (found[0], *found.groups(""))]
+                yield write(value.format(*groups).strip()) if isinstance(value, str) else value
+        except (re.error, KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"pattern '{pattern}' fails ({error!r:.80}); correct it in the form's rules.") from error
 
 
 def schema_constrained(chat: Any, schema: Schema, instructions: str) -> Filler:

@@ -154,23 +154,31 @@ def test_groups_go_through_the_words_and_the_value() -> None:
     way = (r"(\d+) <month> (20\d\d)", "{3}-{2:0>2}-{1:0>2}")
     assert filled("on 8 July 2026", day=[way]) == {"day": "2026-07-08"}
     assert filled("two beds", "number", n=[("(two|three) beds", "{1}")]) == {"n": 2}
-    assert filled("a cx-18", "upper", part=[(r"cx-\d\d",)]) == {"part": "CX-18"}
+    assert filled("a cx-18", "upper", part=[(r"cx-\d\d", "{0}")]) == {"part": "CX-18"}
     assert filled("To The Door", "lower", note=[("to (the door)", "{1}")]) == {"note": "the door"}
     assert filled("no stairs", stairs=[("no stairs", False)]) == {"stairs": False}
 
 
 def test_a_way_can_ask_for_a_field_filled_earlier_and_helpers_stay_out_of_the_form() -> None:
-    fields: dict[str, Ways] = {"_bed": [("bed",)], "kind": [("^_bed: bed$", "RENT")]}
+    fields: dict[str, Ways] = {"_bed": [("bed", "{0}")], "kind": [("^_bed: bed$", "RENT")]}
     assert filled("a cot please", **fields) == {"kind": None}
     assert filled("a bed please", **fields) == {"kind": "RENT"}
 
 
 @pytest.mark.parametrize(
-    ("way", "written"), [(("(bed",), ""), (("bed", "{2}"), ""), (("<town>",), ""), (("be(d)",), "number")]
+    ("way", "written"), [(("(bed", "x"), ""), (("bed", "{2}"), ""), (("<town>", "x"), ""), (("be(d)", "{1}"), "number")]
 )
 def test_a_way_that_cannot_work_is_named(way: tuple[Any, ...], written: str) -> None:
     with pytest.raises(ValueError, match="pattern '.+' fails .*correct it in the form's rules"):
         filled("a bed", written, part=[way])
+
+
+@pytest.mark.parametrize("way", ["['bed']", "[5, RENT]", "[bed, RENT, none, more]", "{pattern: bed}"])
+def test_a_way_of_another_shape_is_refused_with_its_line(tmp_path: Path, way: str) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(f"instructions: ''\nwords: {{}}\nnames: {{}}\nfields:\n  kind:\n    - {way}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"rules\.yaml, line [56]: 'fields\.kind\.0"):
+        load(FormRules, path)
 
 
 def test_the_sample_rules_fill_the_fields_of_the_schema_in_its_order() -> None:
