@@ -3,6 +3,8 @@
 Only shapes. 01 and 02 have theirs beside the functions that make them (diagnosis, economics), 07's audit likewise.
 """
 
+from typing import Annotated
+
 from pydantic import Field
 
 from playbook.arms import ArmScore, Output
@@ -15,6 +17,9 @@ from playbook.refusal import RefusalModel
 from playbook.training_data import Audit
 
 
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
 class _Result(Frozen):
     headline: str
 
@@ -24,7 +29,7 @@ class Prediction(Frozen):
 
     who: str
     statement: str
-    probability: float = Field(ge=0, le=1)
+    probability: Probability
 
 
 class RoomResult(_Result):

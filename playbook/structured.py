@@ -23,9 +23,7 @@ from playbook.items import Example
 
 Schema = dict[str, Any]
 Filler = Callable[[str], tuple[str, int]]  # message -> the form as JSON, and the tokens it took
-Scope = Literal["reply", "subject", "body", "paragraph", "last_paragraph", "sentence", "first_two_sentences"]
 SPLITS = {"train": "train", "tune": "tune", "test": "test", "held_out": "test"}  # what a line of the file may say
-NEVER = "(?!)"  # a pattern that matches nothing
 WRITTEN = {"lower": str.lower, "upper": str.upper, "number": int}
 FLAGS = re.I | re.M
 Way = tuple[str, Any] | tuple[str, Any, str]  # pattern, value, and the pattern that must not match
@@ -49,16 +47,15 @@ class FormRules(Frozen):
 class StyleRule(Frozen):
     """In every text of `scope`, one of `patterns` occurs so many `times`, least and most; `words` is the rule for people.
 
-    It holds only for replies in which `when` matches and `unless` does not.
+    It holds only for replies in which `when` matches.
     """
 
     id: str
     words: str
-    scope: Scope
+    scope: Literal["reply", "subject", "body", "paragraph", "last_paragraph", "sentence", "first_two_sentences"]
     patterns: tuple[str, ...] = Field(min_length=1)
     times: tuple[int, int] = (0, 0)
     when: str = ""
-    unless: str = NEVER
 
 
 class StyleGuide(Frozen):
@@ -200,7 +197,7 @@ def style_violations(reply: str, guide: StyleGuide) -> list[str]:
     """Ids of the rules that a reply breaks, in the guide's order."""
     texts, broken = _texts(reply, guide), []
     for rule in guide.rules:
-        if re.search(rule.when, reply, FLAGS) and not re.search(rule.unless, reply, FLAGS):
+        if re.search(rule.when, reply, FLAGS):
             found = [len(re.findall("|".join(rule.patterns), text, FLAGS)) for text in texts[rule.scope]]
             broken += [] if all(rule.times[0] <= n <= rule.times[1] for n in found) else [rule.id]
     return broken

@@ -61,8 +61,7 @@ def open_study(client: Engagement) -> Study:
     """The study as frozen in notebook 03; raises EngagementError when the items have changed since."""
     plan, splits = client.load("03_plan", PlanResult).plan, {}
     if changed := [name for name in FILES if client.input_hash(name) != plan.inputs.get(name)]:
-        fix = "run notebooks/03_prompt_baseline.ipynb again"
-        raise EngagementError(f"{', '.join(changed)} changed after the plan was frozen: {fix}.")
+        raise EngagementError(f"{', '.join(changed)} changed after the plan was frozen: run notebook 03 again.")
     items = _items(client)
     for kind, found in items.items():
         by_id = {item.id: item for item in found}

@@ -359,7 +359,7 @@ def test_a_subject_line_has_a_rule_and_every_rule_is_tried_here() -> None:
     assert {rule.id for rule in GUIDE.rules} == {*BROKEN, "HV04"}
 
 
-def test_when_and_unless_look_at_the_whole_reply_and_patterns_at_the_scope() -> None:
+def test_when_looks_at_the_whole_reply_and_patterns_at_the_scope() -> None:
     common = {"id": "R", "words": "", "scope": "sentence", "patterns": ["pump"]}
 
     def breaks(text: str, **more: Any) -> bool:
@@ -369,7 +369,8 @@ def test_when_and_unless_look_at_the_whole_reply_and_patterns_at_the_scope() -> 
     text = "Dear A,\n\nThe bed is here. The pump is not.\n\nBye"
     assert breaks(text) and not breaks(text.replace("The pump", "It"))
     assert breaks(text, when="bed") and not breaks(text, when="cot")
-    assert breaks(text, unless="cot") and not breaks(text, unless="bed")
+    assert breaks(text, when=r"\A(?![\s\S]*cot)") and not breaks(text, when=r"\A(?![\s\S]*bed)")
     assert breaks(text.replace("pump", "Pump"))
     assert not breaks(text.replace("pump", "Pump"), patterns=["(?-i:pump)"])
+    assert breaks(text, times=(2, 9)) and not breaks(text.replace("The bed", "The pump"), times=(1, 1))
     assert not breaks("Dear pump,\n\nThe bed is here.\n\nBye")
