@@ -16,7 +16,6 @@ from playbook.plan import Plan
 from playbook.refusal import RefusalModel
 from playbook.training_data import Audit
 
-
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
