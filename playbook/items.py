@@ -37,7 +37,6 @@ class Question(Frozen, extra="ignore"):
     source: str
     section: str = ""
     type: str = ""
-    asked_by: str = ""
     answerable: bool
     required_form: str = ""
     split: Literal["", "tune", "test"] = ""
@@ -81,15 +80,13 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str,
     first = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ",")
     header = [name.strip().lower() for name in next(reader, [])]
-    missing = [c for c in columns if c not in header]
-    if missing:
+    if missing := [c for c in columns if c not in header]:
         has = ", ".join(header) or "nothing"
         raise ValueError(f"{path.name} line 1 lacks the column(s) {', '.join(missing)}; it has: {has}.")
     try:
         rows = [(reader.line_num, [c.strip() for c in cells]) for cells in reader if any(c.strip() for c in cells)]
     except csv.Error as error:  # most often a quote that never closes swallows the rest of the file
-        where = f"{path.name} line {reader.line_num}"
-        raise ValueError(f"{where}: {error}; look for a quote that is not closed.") from error
+        raise ValueError(f"{path.name} line {reader.line_num}: {error}; look for a quote left open.") from error
     for line, cells in rows:
         if len(cells) != len(header):
             odd = f"{path.name} line {line} has {len(cells)} cells, the header {len(header)}"
@@ -140,9 +137,7 @@ def load_codebook(path: Path, examples: list[Example]) -> list[Code]:
     if not path.is_file():
         return [Code(code=c, label=c, definition="") for c in sorted({e.label for e in examples})]
     codes = _load(path, Code, "code")
-    unknown = Counter(e.label for e in examples if e.label not in {c.code for c in codes})
-    if unknown:
+    if unknown := Counter(e.label for e in examples if e.label not in {c.code for c in codes}):
         name, count = unknown.most_common(1)[0]
-        lacking = f"{path.name} lacks code '{name}', which {count} example(s) carry"
-        raise ValueError(f"{lacking}; add it or correct the labels.")
+        raise ValueError(f"{path.name} lacks code '{name}', which {count} example(s) carry; add it or fix the labels.")
     return codes

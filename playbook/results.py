@@ -115,15 +115,12 @@ class TrainingDataResult(_Result):
     may_train: bool
 
 
-class LoraResult(_Result):
-    """08: the adapter arm on the frozen test, beside the baselines that might win."""
+class LoraResult(BaselineResult):
+    """08: the adapter arm on the frozen test, beside the baselines that might win: scored like those of 03."""
 
-    plan_digest: str
     looks: int
     trained: dict[str, float | int | bool | str]
-    scores: tuple[ArmScore, ...]
     tests: tuple[PairedTest, ...]
-    outputs: tuple[Output, ...]
 
 
 class DecisionResult(_Result):

@@ -7,17 +7,17 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from playbook.engagement import Engagement, EngagementError, MissingArtifact, fingerprint, write_atomic
+from playbook.engagement import Engagement, EngagementError, MissingArtifact, write_atomic
 from playbook.items import Code, Example, Question, load_codebook, load_examples, load_questions
 from playbook.models import load_profile
 from playbook.plan import Plan, check_change, make_plan
 from playbook.results import PlanResult
-from playbook.structured import Form, load_forms
+from playbook.structured import load_forms
 
 FORMS = "order_forms.jsonl"  # structured output, in a client's inputs; a client without any has no file
+FILES = ("questions.csv", "examples.csv", "codebook.csv", FORMS)  # what the plan rests on
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,8 @@ class Study:
     digest: str
     questions: dict[str, list[Question]]
     examples: dict[str, list[Example]]
-    forms: dict[str, list[Form]]
+    forms: dict[str, list[Example]]
     codes: list[Code]
-
-
-def _files(client: Engagement) -> list[Path]:
-    return [client.questions, client.examples, client.codebook, client.inputs / FORMS]
-
-
-def _inputs(client: Engagement) -> dict[str, str]:
-    return {path.name: fingerprint(path) for path in _files(client)}
 
 
 def _items(client: Engagement) -> dict[str, Sequence[Any]]:
@@ -52,31 +44,25 @@ def freeze(client: Engagement, reason: str = "") -> Study:
     change without changed items and without a reason.
     """
     items, chat = _items(client), bool(load_profile(client.settings.profile).chat_model)
+    inputs = {name: client.input_hash(name) for name in FILES}
     try:
         old = client.load("03_plan", PlanResult).plan
     except MissingArtifact:
         old = None
-    plan = check_change(old, make_plan(**items, seed=client.settings.seed, inputs=_inputs(client), chat=chat), reason)
+    plan = check_change(old, make_plan(**items, seed=client.settings.seed, inputs=inputs, chat=chat), reason)
     sizes = ", ".join(f"{kind} {_sizes(getattr(plan, kind))}" for kind, some in items.items() if some)
     headline = f"Plan {plan.digest[:12]} frozen: {sizes or 'no items'}."
     result = PlanResult(headline=headline, plan=plan, digest=plan.digest)
-    client.save("03_plan", result, _files(client))
-    return _study(client, plan, items)
+    client.save("03_plan", result, [client.inputs / name for name in FILES])
+    return open_study(client)
 
 
 def open_study(client: Engagement) -> Study:
     """The study as frozen in notebook 03; raises EngagementError when the items have changed since."""
-    plan = client.load("03_plan", PlanResult).plan
-    now = _inputs(client)
-    changed = [name for name in now if now[name] != plan.inputs.get(name)]
-    if changed:
-        fix = "run notebooks/03_prompt_baseline.ipynb again"
-        raise EngagementError(f"{', '.join(changed)} changed after the plan was frozen: {fix}.")
-    return _study(client, plan, _items(client))
-
-
-def _study(client: Engagement, plan: Plan, items: dict[str, Sequence[Any]]) -> Study:
-    splits = {}
+    plan, splits = client.load("03_plan", PlanResult).plan, {}
+    if changed := [name for name in FILES if client.input_hash(name) != plan.inputs.get(name)]:
+        raise EngagementError(f"{', '.join(changed)} changed after the plan was frozen: run notebook 03 again.")
+    items = _items(client)
     for kind, found in items.items():
         by_id = {item.id: item for item in found}
         splits[kind] = {split: [by_id[i] for i in ids] for split, ids in getattr(plan, kind).items()}
@@ -94,15 +80,11 @@ def count_look(client: Engagement, study: Study, notebook: str, arms: Sequence[s
     The same notebook with the same plan and arms is the same look: repeating it tells nothing new. Looks under an
     earlier plan count on as long as the test items are the same.
     """
-    path = client.work / "test_looks.json"
+    path, plan = client.work / "test_looks.json", study.plan
     looks = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    key = _short_hash([study.digest, notebook, sorted(arms)])
-    items = _short_hash([study.plan.questions["test"], study.plan.examples["test"], *study.plan.forms.get("test", ())])
-    if arms and key not in [look["key"] for look in looks]:
-        looks.append({"key": key, "notebook": notebook, "plan": study.digest, "items": items, "arms": sorted(arms)})
-        write_atomic(path, json.dumps(looks, indent=1))
-    return sum(look.get("items") == items for look in looks)
-
-
-def _short_hash(value: list[object]) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+    tested = [split.get("test", ()) for split in (plan.questions, plan.examples, plan.forms)]
+    items = hashlib.sha256(json.dumps(tested).encode()).hexdigest()
+    look = {"notebook": notebook, "plan": study.digest, "items": items, "arms": sorted(arms)}
+    if arms and look not in looks:
+        write_atomic(path, json.dumps(looks := [*looks, look], indent=1))
+    return sum(earlier["items"] == items for earlier in looks)

@@ -18,7 +18,8 @@ import pytest
 from fakes_embedding import make_answerer, passage
 
 from playbook.chat import LocalChat, chat_model
-from playbook.structured import Form, fill_forms, form_violations, schema_constrained
+from playbook.items import Example
+from playbook.structured import fill_forms, form_violations, schema_constrained
 
 TEXT = "A deposit of $150 is due. It is paid back in 14 days."
 
@@ -154,7 +155,6 @@ def test_a_real_server_is_held_to_a_schema_and_its_nonsense_counts_as_wrong(
         "properties": {"usd": {"type": "integer"}},
     }
     fill = schema_constrained(chat_model(f"openai:{server[1]}"), schema, "Fill the form.")
-    (row,) = fill_forms(
-        "schema_constrained", [Form(id="f1", split="tune", text=TEXT, expected={"usd": 150})], schema, fill
-    )
+    form = Example(id="f1", split="tune", text=TEXT, label='{"usd": 150}')
+    (row,) = fill_forms("schema_constrained", [form], schema, fill)
     assert row.output and not row.correct and form_violations(row.output, schema)

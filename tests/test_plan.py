@@ -16,7 +16,6 @@ from playbook.plan import (
     split_questions,
     unseen_labels,
 )
-from playbook.structured import Form
 
 SHARE = {"train": 0.5, "tune": 0.15, "test": 0.35}
 
@@ -111,7 +110,8 @@ def test_labels_that_only_the_test_carries_are_named_with_their_texts_counted() 
 
 
 FORMS = [
-    Form(id=f"f{n}", split=split, text="Text", expected={}) for n, split in enumerate(["test", "train", "tune", "test"])
+    Example(id=f"f{n}", split=split, text="Text", label="{}")
+    for n, split in enumerate(["test", "train", "tune", "test"])
 ]
 
 
