@@ -5,7 +5,7 @@ option is any good: quality is measured later; here it is only asked how good an
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -15,9 +15,11 @@ from playbook.checked import Frozen
 from playbook.prices import ClientEconomics, Figure, PriceBook, UseCaseInputs, positive, stale_lines
 
 Fan = dict[str, np.ndarray]  # option -> (3, months): cumulated cost at the 10th, 50th, 90th percentile
+Shape = Sequence[float]  # of a base model: parameters, layers, width, words of the vocabulary
 Regret = dict[str, tuple[float, float, float]]  # path -> its cost above the cheapest: 10th, 50th, 90th percentile
 OPTIONS = ("do_nothing", "prompt_only", "rag", "cheap_classifier", "lora", "hybrid")
 TRAINED = ("lora", "hybrid")
+BY_CHANCE = ("owner_leaves", "vendor_withdraws")
 COST_LINES = "prompting labelling ingestion evaluation hosting tokens retraining ownership waiting overrun".split()
 
 
@@ -128,29 +130,18 @@ def payback_needs(months: float, **case: Any) -> tuple[float | None, float | Non
 
 def source_scenarios(book: PriceBook) -> dict[str, dict[str, float]]:
     """Arguments of `break_even`: the source's own case (S1), then with what its arithmetic leaves out."""
-    cases = book.scenarios.items()
-    return {name: {k: _worth(formula, lambda id: book.line(id).value) for k, formula in c.items()} for name, c in cases}
+    return {name: _case(formulas, lambda id: book.line(id).value) for name, formulas in book.scenarios.items()}
 
 
 def client_case(inputs: UseCaseInputs) -> dict[str, float]:
     """Arguments of `break_even` for the client: training takes the examples (or the passages) out of every prompt.
 
     Generous to training: it counts retraining for new base models only, not for changed documents. The tuned model asks
-    the price book's premium on the price of the model that was only prompted.
+    the price book's premium on the price of the model that was only prompted. The price book has the formulas.
     """
-    option, removed = ("rag", "passages") if inputs.need == "knowledge" else ("prompt_only", "few_shot")
-    lora, events = next(c for c in option_costs(inputs, 12) if c.option == "lora"), _events("lora", inputs)
-    parts = inputs.book.token_parts[option][inputs.need]
-    return {
-        "tokens_saved": inputs.get(f"tokens.{removed}"),
-        "calls_per_month": inputs.get("items_per_month"),
-        "price_per_million": inputs.get(f"tokens_in.{inputs.book.model_class[option]}"),
-        "upfront": sum(x.once for x in lora.lines if x.line in ("labelling", "retraining")),
-        "cost_per_base": events["retrainings"][2] + events["releases"][2],
-        "cadence_months": inputs.get("base_release_months"),
-        "prompt_tokens": sum(inputs.get(f"tokens.{p}") for p in parts),
-        "premium": inputs.get("tuned_premium"),
-    }
+    events = {event: _worth(formula, inputs.get) for event, (_, formula) in inputs.book.events["lora"].items()}
+    parts = _parts("lora", inputs, _usual(inputs))
+    return _case(inputs.book.client_case[inputs.need], _reader(inputs, parts | events))
 
 
 def option_costs(inputs: UseCaseInputs, months: int) -> tuple[OptionCost, ...]:
@@ -201,18 +192,15 @@ def simulate(inputs: UseCaseInputs, months: int = 24, paths: int = 10_000, seed:
     months and built again as the first choice (S3). Raises ValueError as `option_costs`, and for `paths` outside 100 to
     100,000.
     """
-    costs, fan, lives = option_costs(inputs, months), {}, {}
+    costs, fan, lives, shape = option_costs(inputs, months), {}, {}, (paths, int(months))
     if not 100 <= paths <= 100_000:
         raise ValueError(f"paths is {paths}; give a number from 100 to 100,000")
-    future = _futures(inputs, int(months), paths, np.random.default_rng(seed))
-    for cost in costs:
-        lines = {x.line: x for x in cost.lines}
-        flow = cost.monthly + lines["tokens"].monthly * (future["price"] - 1)
-        for event, (_, rate, each) in _events(cost.option, inputs).items():
-            flow = flow + (future[event] - rate) * each  # what happens instead of what happens on average
-        once = (cost.once - lines["overrun"].once) * (1 + future["overrun"])
-        fan[cost.option] = np.percentile(once + np.cumsum(flow, axis=1), (10, 50, 90), axis=0)
-        lives[cost.option] = once[:, 0], flow
+    future = _futures(inputs, shape, np.random.default_rng(seed))
+    for option in OPTIONS:
+        once, monthly = _sums(_parts(option, inputs, future))
+        flow = np.broadcast_to(monthly, shape)
+        fan[option] = np.percentile(once + np.cumsum(flow, axis=1), (10, 50, 90), axis=0)
+        lives[option] = once[:, 0], flow
     ends = {o: lives[o][0] + lives[o][1].sum(axis=1) for o in (*inputs.book.first_choice[inputs.need], *TRAINED)}
     (once, flow), (again, after) = lives["lora"], lives[_first_choice(inputs, costs).option]
     kept = np.arange(int(months)) < future["given_up"]
@@ -222,18 +210,10 @@ def simulate(inputs: UseCaseInputs, months: int = 24, paths: int = 10_000, seed:
 
 
 def sizing(
-    shape: Sequence[float],
-    rank: float,
-    bits: float,
-    spread: float,
-    batch: float,
-    tokens: float,
-    flops: float,
-    redo: bool = True,
+    shape: Shape, rank: float, bits: float, spread: float, batch: float, tokens: float, flops: float, redo: bool = True
 ) -> tuple[float, float, float]:
     """Megabytes of a LoRA adapter, gigabytes and hours for training it, on a base model held in `bits`.
 
-    `shape`: the base model's parameters, layers, width and words of the vocabulary.
     Trained numbers = rank x (inputs + outputs) of every adapted matrix (Hu et al. 2021), here rank x layers x width x
     `spread`: 4 bytes each in the file, 16 in memory (weight, gradient, two moments of Adam). The frozen base takes
     bits / 8 bytes a number, below 16 bits 0.127 bits more (Dettmers et al. 2023). Activations of the `batch` (tokens), in
@@ -281,93 +261,110 @@ def evaluate_economics(
 ) -> EconomicsResult:
     """Everything the notebook hands over: costs with their spread, regret, flip points, assumptions, old prices."""
     book, options, flips, said, regret = client.use_cases[0].book, [], [], [], {}
+    stale = stale_lines(book, as_of)
     for inputs in client.use_cases:
         costs = option_costs(inputs, months)
         fan, regret[inputs.name] = simulate(inputs, months, paths, seed)
-        for cost in costs:
-            ends = dict(zip(("p10", "p50", "p90"), fan[cost.option][:, -1].round().tolist(), strict=True))
-            options.append(cost.model_copy(update={**ends, "stale": _stale(cost, inputs, as_of)}))
+        twice = {
+            f.id: inputs.with_measured({f.id: 2 * f.value}, f.source, as_of) for f in stale if f.id not in inputs.values
+        }
+        dearer = {id: option_costs(changed, months) for id, changed in twice.items()}
+        for n, cost in enumerate(costs):
+            p10, p50, p90 = fan[cost.option][:, -1].round().tolist()
+            old = tuple(id for id, others in dearer.items() if others[n].total != cost.total)
+            options.append(cost.model_copy(update={"p10": p10, "p50": p50, "p90": p90, "stale": old}))
         said.append(_headline(inputs, costs))
         flips.append(flip_points(inputs, costs))
     own = {(a.use_case, a.id): a for i in client.use_cases for a in i.values.values()}
     rest = [line for line in book.lines.values() if ("", line.id) not in own]
     return EconomicsResult(
         currency=book.currency, months=months, budget=client.budget.value, options=tuple(options), regret=regret,
-        work_today={i.name: value_per_month(i) for i in client.use_cases}, stale=stale_lines(book, as_of),
+        work_today={i.name: value_per_month(i) for i in client.use_cases}, stale=stale,
         flip_points=sum(zip(*flips, strict=True), ()), assumptions=(client.budget, *own.values(), *rest),
         headline=" ".join(said),
     )  # fmt: skip
 
 
-def _stale(cost: OptionCost, inputs: UseCaseInputs, as_of: date) -> tuple[str, ...]:
-    """Ids of the old price lines that an option's cost rests on: twice the value would change it."""
-    old = {f.id: inputs.with_measured({f.id: 2 * f.value}, f.source, as_of) for f in stale_lines(inputs.book, as_of)}
-    own = (id for id in old if id not in inputs.values)
-    return tuple(id for id in own if _option_cost(cost.option, old[id], cost.months).total != cost.total)
-
-
 def _option_cost(option: str, inputs: UseCaseInputs, months: int) -> OptionCost:
     """One option's cost lines, each with a reason where a part is zero."""
-    amounts, per_item = _amounts(option, inputs)
-    lines: list[CostLine] = []
+    parts = _parts(option, inputs, _usual(inputs))
+    lines = []
     for line in COST_LINES:
-        if line == "overrun":  # the last line: on all that is built once
-            amounts[line, "once"] = inputs.get("overrun") * sum(x.once for x in lines)
-        pair = {p: amounts.get((line, p), 0.0) + _effort(option, line, p, inputs) for p in ("once", "monthly")}
-        reasons = [_reason(option, line, part, inputs.book) for part, x in pair.items() if x == 0]
+        pair = {part: parts[f"{line}.{part}"] for part in ("once", "monthly")}
+        reasons = [_reason(option, line, part, inputs.book) for part, money in pair.items() if money == 0]
         lines.append(CostLine(line=line, reason="; ".join(dict.fromkeys(reasons)), **pair))
-    once, monthly = sum(x.once for x in lines), sum(x.monthly for x in lines)
+    once, monthly = _sums(parts)
     return OptionCost(
         use_case=inputs.name, option=option, months=months, lines=tuple(lines), once=once, monthly=monthly,
-        first_year=once + 12 * monthly, total=once + months * monthly, per_item=per_item,
+        first_year=once + 12 * monthly, total=once + months * monthly,
+        per_item=(parts["tokens.monthly"] + parts["waiting.monthly"]) / inputs.get("items_per_month"),
     )  # fmt: skip
 
 
-def _amounts(option: str, inputs: UseCaseInputs) -> tuple[dict[tuple[str, str], float], float]:
-    """Cost parts that follow from volumes and events by (line, part), and what one item costs: tokens and waiting."""
-    if option == "do_nothing":
-        return {}, 0.0
-    get, minute = inputs.get, inputs.get("staff_cost_per_hour") / 60
-    needed = get(f"examples.{option}") if f"examples.{option}" in inputs.book.lines else 0.0
-    ready = min(needed, get("examples_ready"))
-    labelling = (needed - ready) * get("label_minutes") + ready * get("check_minutes")
-    tokens, waiting = _token_cost(option, inputs), get("waited_for") * get(f"wait_seconds.{option}") / 60 * minute
-    amounts = {
-        ("labelling", "once"): labelling * minute,
-        ("evaluation", "once"): get("frozen_questions") * get("question_minutes") * minute,
-        ("hosting", "monthly"): get(f"hosting.{option}"),
-        ("tokens", "once"): tokens * get("frozen_questions") * get("trial_rounds"),
-        ("tokens", "monthly"): tokens * get("items_per_month"),
-        ("retraining", "once"): get("training_project") if option in TRAINED else 0.0,
-        ("waiting", "monthly"): waiting * get("items_per_month"),
-    }
-    for line, rate, each in _events(option, inputs).values():
-        amounts[line, "monthly"] = amounts.get((line, "monthly"), 0.0) + rate * each
-    return amounts, tokens + waiting
+def _parts(option: str, inputs: UseCaseInputs, happens: Mapping[str, Any]) -> dict[str, Any]:
+    """Money for each "line.part" of an option, the part once or monthly: hours of effort, volumes and events.
+
+    `happens` says how often things happen in a month: numbers (`_usual`), or arrays with many futures (`_futures`).
+    """
+    book, get = inputs.book, _reader(inputs, {**happens, **_volumes(option, inputs)})
+    parts: dict[str, Any] = {f"{line}.{part}": 0.0 for line in COST_LINES for part in ("once", "monthly")}
+    for name, formula in book.costs[option].items():
+        parts[name] += _worth(formula.format(option=option), get)
+    for event, (line, formula) in book.events[option].items():
+        parts[f"{line}.monthly"] += happens[event] * _worth(formula, get)
+    bought_in = option in TRAINED and not inputs.training_owner
+    for name in parts:
+        if found := book.lines.get(f"effort.{option}.{name}"):
+            wage = get(f"{found.unit.split()[0]}_cost_per_hour")  # specialist hours or staff hours
+            factor = get("missing_owner_factor") if bought_in and name.startswith("ownership") else 1
+            parts[name] += get(found.id) * wage * factor
+    parts["overrun.once"] = happens["overrun"] * _sums(parts)[0]  # on all that is built once
+    return parts
 
 
-def _events(option: str, inputs: UseCaseInputs) -> dict[str, tuple[str, float, float]]:
-    """What makes an option cost money again: event -> (cost line, times a month, money each time)."""
-    releases, changes = 1 / inputs.get("base_release_months"), inputs.get("documents_changed")
+def _sums(parts: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What all parts cost together: once, and a month."""
+    once, monthly = (sum(parts[f"{line}.{part}"] for line in COST_LINES) for part in ("once", "monthly"))
+    return once, monthly
+
+
+def _usual(inputs: UseCaseInputs) -> dict[str, float]:
+    """How often things happen in an average month; the share of today's token price; the overrun of one-off costs."""
+    get, releases = inputs.get, 1 / inputs.get("base_release_months")
     # Facts in the weights age: for a knowledge need, a month with a changed document means retraining.
-    aging = 1 - math.exp(-changes) if inputs.need == "knowledge" else 0.0
-    rates = {"releases": releases, "documents": changes, "retrainings": releases + max(1 - releases, 0) * aging}
-    rates |= {event: _monthly_chance(inputs.get(event)) for event in ("owner_leaves", "vendor_withdraws")}
-    table = inputs.book.events[option].items()
-    return {event: (line, rates[event], _worth(formula, inputs.get)) for event, (line, formula) in table}
+    aging = 1 - math.exp(-get("documents_changed")) if inputs.need == "knowledge" else 0.0
+    return {
+        "releases": releases,
+        "documents": get("documents_changed"),
+        "retrainings": releases + max(1 - releases, 0) * aging,
+        **{event: 1 - (1 - min(get(event), 1)) ** (1 / 12) for event in BY_CHANCE},  # from a year's chance to a month's
+        "price": 1.0,
+        "overrun": get("overrun"),
+    }
 
 
-def _worth(formula: str, get: Callable[[str], float]) -> float:
-    """The value of a sum of products of price lines, as the price book writes it."""
+def _reader(inputs: UseCaseInputs, known: Mapping[str, Any]) -> Callable[[str], Any]:
+    """What a name in a formula stands for: something known here, else a figure."""
+    return lambda id: known[id] if id in known else inputs.get(id)
+
+
+def _case(formulas: Mapping[str, str], get: Callable[[str], float]) -> dict[str, float]:
+    """Arguments of `break_even` from the price book's formulas."""
+    return {argument: _worth(formula, get) for argument, formula in formulas.items()}
+
+
+def _worth(formula: str, get: Callable[[str], Any]) -> Any:
+    """The value of a sum of products, as the price book writes it."""
     return sum(math.prod(get(id) for id in term.split(" * ")) for term in formula.split(" + "))
 
 
-def _futures(inputs: UseCaseInputs, months: int, paths: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """What happens, the same for all options: events and `price` are (paths, months), the others are (paths, 1).
+def _futures(inputs: UseCaseInputs, shape: tuple[int, int], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """What happens, the same for all options: events and `price` have `shape` (paths, months), the others (paths, 1).
 
     `given_up` is the month in which a training that came first is given up; infinite if it never is.
     """
-    shape, once, get = (paths, months), (paths, 1), inputs.get
+    (paths, months), get, usual = shape, inputs.get, _usual(inputs)
+    once = (paths, 1)
     low, high = inputs.figure("base_release_months").range
     gaps = rng.uniform(low, high, (paths, math.ceil(months / low) + 1))
     gaps[:, 0] *= rng.uniform(0, 1, paths)  # nobody knows how long ago the last release was
@@ -380,34 +377,24 @@ def _futures(inputs: UseCaseInputs, months: int, paths: int, rng: np.random.Gene
         "releases": releases,
         "documents": documents,
         "retrainings": np.maximum(releases, (documents > 0) & (inputs.need == "knowledge")),
-        "owner_leaves": rng.random(shape) < _monthly_chance(get("owner_leaves")),
-        "vendor_withdraws": rng.random(shape) < _monthly_chance(get("vendor_withdraws")),
+        **{event: rng.random(shape) < usual[event] for event in BY_CHANCE},
         "price": rng.uniform(*inputs.figure("price_left_after_year").range, once) ** (np.arange(months) / 12),
         "overrun": rng.triangular(least, get("overrun"), max(worst, least + 1e-9), once),
         "given_up": np.where(rng.random(once) < get("rebuild_chance"), after, np.inf),
     }
 
 
-def _token_cost(option: str, inputs: UseCaseInputs) -> float:
-    """Money for the tokens of one item, sent and answered; 0 for an option that calls no model."""
-    book, get = inputs.book, inputs.get
-    if option not in book.token_parts:
-        return 0.0
-    size = book.model_class[option]
-    sent = sum(get(f"tokens.{p}") for p in book.token_parts[option][inputs.need]) * get(f"tokens_in.{size}")
-    answered = get(f"tokens_answer.{inputs.need}") * get(f"tokens_out.{size}")
-    return (sent + answered) * (1 + (get("tuned_premium") if option in TRAINED else 0)) / 1e6
-
-
-def _effort(option: str, line: str, part: str, inputs: UseCaseInputs) -> float:
-    """Money for an effort line of the price book, 0 if the book has none; its unit says whose hours."""
-    found = inputs.book.lines.get(f"effort.{option}.{line}.{part}")
-    if found is None:
-        return 0.0
-    who = "specialist" if found.unit.startswith("specialist") else "staff"
-    bought_in = line == "ownership" and option in TRAINED and not inputs.training_owner
-    factor = inputs.get("missing_owner_factor") if bought_in else 1
-    return inputs.get(found.id) * inputs.get(f"{who}_cost_per_hour") * factor
+def _volumes(option: str, inputs: UseCaseInputs) -> dict[str, float]:
+    """Names for formulas: examples to label and to check, money for an item's tokens, for a minute and a second of staff."""
+    book, get, tokens = inputs.book, inputs.get, 0.0
+    needed = get(f"examples.{option}") if f"examples.{option}" in book.lines else 0.0
+    ready, staff = min(needed, get("examples_ready")), get("staff_cost_per_hour")
+    if size := book.model_class.get(option):
+        sent, answered = _worth(book.tokens_sent[option][inputs.need], get), get(f"tokens_answer.{inputs.need}")
+        premium = get("tuned_premium") if option in TRAINED else 0
+        tokens = (sent * get(f"tokens_in.{size}") + answered * get(f"tokens_out.{size}")) * (1 + premium) / 1e6
+    names = {"new_examples": needed - ready, "ready_examples": ready, "item_tokens": tokens}
+    return names | {"staff_minute": staff / 60, "staff_second": staff / 3600}
 
 
 def _reason(option: str, line: str, part: str, book: PriceBook) -> str:
@@ -431,11 +418,6 @@ def _headline(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> str:
     earn = words["more" if points > 0 else "equal"].format(points=points)
     known = {"use_case": inputs.name, "money": inputs.book.currency, "saving": case.saving_per_month}
     return words["sentence"].format(first=first.option, year=first.first_year, pays=pays, earn=earn, **known)
-
-
-def _monthly_chance(yearly: float) -> float:
-    """The chance in one month that gives this chance in a year."""
-    return 1 - (1 - min(yearly, 1)) ** (1 / 12)
 
 
 def _check_months(months: float) -> None:

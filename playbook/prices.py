@@ -57,13 +57,15 @@ class PriceBook(Frozen):
 
     currency: str = Field(pattern="^[A-Z]{3}$")
     lines: dict[str, Figure]
-    token_parts: dict[str, dict[Need, tuple[str, ...]]]
+    tokens_sent: dict[str, dict[Need, str]]
     model_class: dict[str, str]
+    costs: dict[str, dict[str, str]]
     events: dict[str, dict[str, tuple[str, str]]]
     first_choice: dict[Need, tuple[str, ...]]
     zero_reasons: dict[str, str]
     flip_readings: dict[str, dict[str, str]]
     scenarios: dict[str, dict[str, str]]
+    client_case: dict[Need, dict[str, str]]
     headline: dict[str, str]
 
     def line(self, id: str) -> Figure:
