@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from playbook.checked import Frozen
-from playbook.prices import ClientEconomics, Figure, PriceBook, UseCaseInputs, positive, stale_lines
+from playbook.prices import COST_LINES, ClientEconomics, Figure, PriceBook, UseCaseInputs, positive, stale_lines
 
 Fan = dict[str, np.ndarray]  # option -> (3, months): cumulated cost at the 10th, 50th, 90th percentile
 Shape = Sequence[float]  # of a base model: parameters, layers, width, words of the vocabulary
 Regret = dict[str, tuple[float, float, float]]  # path -> its cost above the cheapest: 10th, 50th, 90th percentile
 OPTIONS = ("do_nothing", "prompt_only", "rag", "cheap_classifier", "lora", "hybrid")
 TRAINED = ("lora", "hybrid")
+PER_ITEM = ("tokens", "waiting")  # cost lines that follow the number of items
 BY_CHANCE = ("owner_leaves", "vendor_withdraws")
-COST_LINES = "prompting labelling ingestion evaluation hosting tokens retraining ownership waiting overrun".split()
 
 
 class BreakEven(NamedTuple):
@@ -139,9 +139,8 @@ def client_case(inputs: UseCaseInputs) -> dict[str, float]:
     Generous to training: it counts retraining for new base models only, not for changed documents. The tuned model asks
     the price book's premium on the price of the model that was only prompted. The price book has the formulas.
     """
-    events = {event: _worth(formula, inputs.get) for event, (_, formula) in inputs.book.events["lora"].items()}
-    parts = _parts("lora", inputs, _usual(inputs))
-    return _case(inputs.book.client_case[inputs.need], _reader(inputs, parts | events))
+    month = _usual(inputs) | {"releases": 1.0, "retrainings": 1.0}  # one with a new base model
+    return _case(inputs.book.client_case[inputs.need], _reader(inputs, _parts("lora", inputs, month)))
 
 
 def option_costs(inputs: UseCaseInputs, months: int) -> tuple[OptionCost, ...]:
@@ -232,56 +231,28 @@ def sizing(
     return 4 * trained / 1e6, (base + 16 * trained + batch * each) / 1e9 + 0.8, hours
 
 
-def flip_points(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> tuple[str, ...]:
-    """Sentences on the values at which the choice for one use case would change, the most telling first; words: price book's."""
-    by, case, first = {c.option: c for c in costs}, client_case(inputs), _first_choice(inputs, costs)
-    calls_needed, tokens_needed = payback_needs(12, **case)
-    items, tokens = case["calls_per_month"], case["tokens_saved"]
-    extra, right = {o: points_needed(by[o], first, inputs) for o in TRAINED}, 100 * right_share_needed(first, inputs)
-    words = {"first": first.option, "items": items, "tokens": tokens}
-    rows: list[tuple[str, float | None, dict[str, Any]]] = [
-        ("extra_right", extra["lora"] if extra["lora"] > 0 else None, {"option": "lora"}),
-        ("right", right if right <= 100 else None, {}),
-        ("calls", calls_needed, {}),
-        ("tokens", tokens_needed, {}),
-        ("premium", 100 * tokens / (case["prompt_tokens"] - tokens), {"now": 100 * case["premium"]}),
-        ("extra_right", extra["hybrid"] if extra["hybrid"] > 0 else None, {"option": "hybrid"}),
-    ]
-    for one, other in ((by["prompt_only"], by["rag"]), (by["prompt_only"], by["lora"]), (by["rag"], by["lora"])):
-        above, now = min(one, other, key=lambda c: c.per_item), min(one, other, key=lambda c: c.total)
-        pair = {"one": one.option, "other": other.option, "above": above.option, "now": now.option}
-        rows.append(("volume", flip_volume(one, other, items), pair))
-    text = inputs.book.flip_readings
-    said = (text[n]["never" if v is None else "value"].format(value=v, **words, **more) for n, v, more in rows)
-    return tuple(f"{inputs.name}: {sentence}" for sentence in said)
-
-
 def evaluate_economics(
     client: ClientEconomics, as_of: date, months: int = 24, seed: int = 0, paths: int = 10_000
 ) -> EconomicsResult:
     """Everything the notebook hands over: costs with their spread, regret, flip points, assumptions, old prices."""
-    book, options, flips, said, regret = client.use_cases[0].book, [], [], [], {}
+    book, options, said, regret = client.use_cases[0].book, [], [], {}
     stale = stale_lines(book, as_of)
     for inputs in client.use_cases:
-        costs = option_costs(inputs, months)
+        costs, old = option_costs(inputs, months), [line for line in stale if line.id not in inputs.values]
+        twice = [option_costs(inputs.with_measured({x.id: 2 * x.value}, x.source, as_of), months) for x in old]
         fan, regret[inputs.name] = simulate(inputs, months, paths, seed)
-        twice = {
-            f.id: inputs.with_measured({f.id: 2 * f.value}, f.source, as_of) for f in stale if f.id not in inputs.values
-        }
-        dearer = {id: option_costs(changed, months) for id, changed in twice.items()}
-        for n, cost in enumerate(costs):
+        for cost, *others in zip(costs, *twice, strict=True):
             p10, p50, p90 = fan[cost.option][:, -1].round().tolist()
-            old = tuple(id for id, others in dearer.items() if others[n].total != cost.total)
-            options.append(cost.model_copy(update={"p10": p10, "p50": p50, "p90": p90, "stale": old}))
-        said.append(_headline(inputs, costs))
-        flips.append(flip_points(inputs, costs))
+            rests_on = tuple(x.id for x, other in zip(old, others, strict=True) if other.total != cost.total)
+            options.append(cost.model_copy(update={"p10": p10, "p50": p50, "p90": p90, "stale": rests_on}))
+        said.append(_readings(inputs, costs))
+    headlines, *flips = zip(*said, strict=True)  # the most telling sentence of every use case, then the next ones
     own = {(a.use_case, a.id): a for i in client.use_cases for a in i.values.values()}
     rest = [line for line in book.lines.values() if ("", line.id) not in own]
     return EconomicsResult(
         currency=book.currency, months=months, budget=client.budget.value, options=tuple(options), regret=regret,
         work_today={i.name: value_per_month(i) for i in client.use_cases}, stale=stale,
-        flip_points=sum(zip(*flips, strict=True), ()), assumptions=(client.budget, *own.values(), *rest),
-        headline=" ".join(said),
+        flip_points=sum(flips, ()), assumptions=(client.budget, *own.values(), *rest), headline=" ".join(headlines),
     )  # fmt: skip
 
 
@@ -290,41 +261,30 @@ def _option_cost(option: str, inputs: UseCaseInputs, months: int) -> OptionCost:
     parts = _parts(option, inputs, _usual(inputs))
     lines = []
     for line in COST_LINES:
-        pair = {part: parts[f"{line}.{part}"] for part in ("once", "monthly")}
+        pair = {part: parts.get(f"{line}.{part}", 0.0) for part in ("once", "monthly")}
         reasons = [_reason(option, line, part, inputs.book) for part, money in pair.items() if money == 0]
         lines.append(CostLine(line=line, reason="; ".join(dict.fromkeys(reasons)), **pair))
     once, monthly = _sums(parts)
     return OptionCost(
         use_case=inputs.name, option=option, months=months, lines=tuple(lines), once=once, monthly=monthly,
         first_year=once + 12 * monthly, total=once + months * monthly,
-        per_item=(parts["tokens.monthly"] + parts["waiting.monthly"]) / inputs.get("items_per_month"),
+        per_item=sum(x.monthly for x in lines if x.line in PER_ITEM) / inputs.get("items_per_month"),
     )  # fmt: skip
 
 
 def _parts(option: str, inputs: UseCaseInputs, happens: Mapping[str, Any]) -> dict[str, Any]:
-    """Money for each "line.part" of an option, the part once or monthly: hours of effort, volumes and events.
+    """Money for each "line.part" of an option that the price book has a formula for; the part is once or monthly.
 
     `happens` says how often things happen in a month: numbers (`_usual`), or arrays with many futures (`_futures`).
     """
-    book, get = inputs.book, _reader(inputs, {**happens, **_volumes(option, inputs)})
-    parts: dict[str, Any] = {f"{line}.{part}": 0.0 for line in COST_LINES for part in ("once", "monthly")}
-    for name, formula in book.costs[option].items():
-        parts[name] += _worth(formula.format(option=option), get)
-    for event, (line, formula) in book.events[option].items():
-        parts[f"{line}.monthly"] += happens[event] * _worth(formula, get)
-    bought_in = option in TRAINED and not inputs.training_owner
-    for name in parts:
-        if found := book.lines.get(f"effort.{option}.{name}"):
-            wage = get(f"{found.unit.split()[0]}_cost_per_hour")  # specialist hours or staff hours
-            factor = get("missing_owner_factor") if bought_in and name.startswith("ownership") else 1
-            parts[name] += get(found.id) * wage * factor
-    parts["overrun.once"] = happens["overrun"] * _sums(parts)[0]  # on all that is built once
-    return parts
+    get = _reader(inputs, {**happens, **_volumes(option, inputs)})
+    parts = {name: _worth(formula.format(option=option), get) for name, formula in inputs.book.costs[option].items()}
+    return parts | {"overrun.once": happens["overrun"] * _sums(parts)[0]}  # on all that is built once
 
 
 def _sums(parts: Mapping[str, Any]) -> tuple[Any, Any]:
     """What all parts cost together: once, and a month."""
-    once, monthly = (sum(parts[f"{line}.{part}"] for line in COST_LINES) for part in ("once", "monthly"))
+    once, monthly = (sum(parts[name] for name in parts if name.endswith(part)) for part in (".once", ".monthly"))
     return once, monthly
 
 
@@ -393,7 +353,8 @@ def _volumes(option: str, inputs: UseCaseInputs) -> dict[str, float]:
         sent, answered = _worth(book.tokens_sent[option][inputs.need], get), get(f"tokens_answer.{inputs.need}")
         premium = get("tuned_premium") if option in TRAINED else 0
         tokens = (sent * get(f"tokens_in.{size}") + answered * get(f"tokens_out.{size}")) * (1 + premium) / 1e6
-    names = {"new_examples": needed - ready, "ready_examples": ready, "item_tokens": tokens}
+    factor = 1.0 if inputs.training_owner else get("missing_owner_factor")
+    names = {"new_examples": needed - ready, "ready_examples": ready, "item_tokens": tokens, "owner_factor": factor}
     return names | {"staff_minute": staff / 60, "staff_second": staff / 3600}
 
 
@@ -410,14 +371,33 @@ def _first_choice(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> OptionC
     return min((c for c in costs if c.option in inputs.book.first_choice[inputs.need]), key=lambda c: c.total)
 
 
-def _headline(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> str:
-    """One sentence for one use case: the first choice's cost, and what training would have to earn (words: table's)."""
-    words, first, case = inputs.book.headline, _first_choice(inputs, costs), break_even(**client_case(inputs))
-    points = points_needed(next(c for c in costs if c.option == "lora"), first, inputs)
-    pays = words["never"] if case.months is None else words["pays"].format(months=case.months)
-    earn = words["more" if points > 0 else "equal"].format(points=points)
-    known = {"use_case": inputs.name, "money": inputs.book.currency, "saving": case.saving_per_month}
-    return words["sentence"].format(first=first.option, year=first.first_year, pays=pays, earn=earn, **known)
+def _readings(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> tuple[str, ...]:
+    """The headline, then the values at which the choice for one use case would change, the most telling first."""
+    by, case, first = {c.option: c for c in costs}, client_case(inputs), _first_choice(inputs, costs)
+    pays, (calls, tokens) = break_even(**case), payback_needs(12, **case)
+    more = {o: max(points_needed(by[o], first, inputs), 0) or None for o in TRAINED}
+    right, left = 100 * right_share_needed(first, inputs), case["prompt_tokens"] - case["tokens_saved"]
+    words = {**case, "first": first.option, "money": inputs.book.currency, "saving": pays.saving_per_month}
+
+    def say(name: str, value: float | None, **known: Any) -> str:
+        return inputs.book.readings[name]["never" if value is None else "value"].format(value=value, **words, **known)
+
+    volumes = []
+    for one, other in ((by["prompt_only"], by["rag"]), (by["prompt_only"], by["lora"]), (by["rag"], by["lora"])):
+        above, now = min(one, other, key=lambda c: c.per_item), min(one, other, key=lambda c: c.total)
+        pair = {"one": one.option, "other": other.option, "above": above.option, "now": now.option}
+        volumes.append(say("volume", flip_volume(one, other, case["calls_per_month"]), **pair))
+    said = (
+        say("headline", first.first_year, pays=say("pays", pays.months), earn=say("earn", more["lora"])),
+        say("extra_right", more["lora"], option="lora"),
+        say("right", right if right <= 100 else None),
+        say("calls", calls),
+        say("tokens", tokens),
+        say("premium", 100 * case["tokens_saved"] / left, now=100 * case["premium"]),
+        say("extra_right", more["hybrid"], option="hybrid"),
+        *volumes,
+    )
+    return tuple(f"{inputs.name}: {sentence}" for sentence in said)
 
 
 def _check_months(months: float) -> None:
