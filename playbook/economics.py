@@ -19,7 +19,6 @@ Shape = Sequence[float]  # of a base model: parameters, layers, width, words of 
 Regret = dict[str, tuple[float, float, float]]  # path -> its cost above the cheapest: 10th, 50th, 90th percentile
 OPTIONS = ("do_nothing", "prompt_only", "rag", "cheap_classifier", "lora", "hybrid")
 TRAINED = ("lora", "hybrid")
-PER_ITEM = ("tokens", "waiting")  # cost lines that follow the number of items
 BY_CHANCE = ("owner_leaves", "vendor_withdraws")
 
 
@@ -140,7 +139,7 @@ def client_case(inputs: UseCaseInputs) -> dict[str, float]:
     the price book's premium on the price of the model that was only prompted. The price book has the formulas.
     """
     month = _usual(inputs) | {"releases": 1.0, "retrainings": 1.0}  # one with a new base model
-    return _case(inputs.book.client_case[inputs.need], _reader(inputs, _parts("lora", inputs, month)))
+    return _case(inputs.book.client_case[inputs.need], inputs.get, _parts("lora", inputs, month))
 
 
 def option_costs(inputs: UseCaseInputs, months: int) -> tuple[OptionCost, ...]:
@@ -196,8 +195,8 @@ def simulate(inputs: UseCaseInputs, months: int = 24, paths: int = 10_000, seed:
         raise ValueError(f"paths is {paths}; give a number from 100 to 100,000")
     future = _futures(inputs, shape, np.random.default_rng(seed))
     for option in OPTIONS:
-        once, monthly = _sums(_parts(option, inputs, future))
-        flow = np.broadcast_to(monthly, shape)
+        parts = _parts(option, inputs, future)
+        once, flow = parts["once"], np.broadcast_to(parts["monthly"], shape)
         fan[option] = np.percentile(once + np.cumsum(flow, axis=1), (10, 50, 90), axis=0)
         lives[option] = once[:, 0], flow
     ends = {o: lives[o][0] + lives[o][1].sum(axis=1) for o in (*inputs.book.first_choice[inputs.need], *TRAINED)}
@@ -264,58 +263,48 @@ def _option_cost(option: str, inputs: UseCaseInputs, months: int) -> OptionCost:
         pair = {part: parts.get(f"{line}.{part}", 0.0) for part in ("once", "monthly")}
         reasons = [_reason(option, line, part, inputs.book) for part, money in pair.items() if money == 0]
         lines.append(CostLine(line=line, reason="; ".join(dict.fromkeys(reasons)), **pair))
-    once, monthly = _sums(parts)
+    once, monthly = parts["once"], parts["monthly"]
     return OptionCost(
         use_case=inputs.name, option=option, months=months, lines=tuple(lines), once=once, monthly=monthly,
         first_year=once + 12 * monthly, total=once + months * monthly,
-        per_item=sum(x.monthly for x in lines if x.line in PER_ITEM) / inputs.get("items_per_month"),
+        per_item=sum(x.monthly for x in lines if x.line in ("tokens", "waiting")) / inputs.get("items_per_month"),
     )  # fmt: skip
 
 
 def _parts(option: str, inputs: UseCaseInputs, happens: Mapping[str, Any]) -> dict[str, Any]:
-    """Money for each "line.part" of an option that the price book has a formula for; the part is once or monthly.
+    """Money for each "line.part" of an option that the price book has a formula for, and for all together, by part.
 
-    `happens` says how often things happen in a month: numbers (`_usual`), or arrays with many futures (`_futures`).
+    The part is once or monthly. `happens` says how often things happen in a month: numbers (`_usual`), or arrays with
+    many futures (`_futures`).
     """
-    get = _reader(inputs, {**happens, **_volumes(option, inputs)})
-    parts = {name: _worth(formula.format(option=option), get) for name, formula in inputs.book.costs[option].items()}
-    return parts | {"overrun.once": happens["overrun"] * _sums(parts)[0]}  # on all that is built once
-
-
-def _sums(parts: Mapping[str, Any]) -> tuple[Any, Any]:
-    """What all parts cost together: once, and a month."""
-    once, monthly = (sum(parts[name] for name in parts if name.endswith(part)) for part in (".once", ".monthly"))
-    return once, monthly
+    known, costs = {**happens, **_volumes(option, inputs)}, inputs.book.costs[option]
+    parts = {name: _worth(formula.format(option=option), inputs.get, known) for name, formula in costs.items()}
+    built, monthly = (sum(parts[name] for name in parts if name.endswith(part)) for part in (".once", ".monthly"))
+    overrun = happens["overrun"] * built
+    return parts | {"overrun.once": overrun, "once": built + overrun, "monthly": monthly}
 
 
 def _usual(inputs: UseCaseInputs) -> dict[str, float]:
     """How often things happen in an average month; the share of today's token price; the overrun of one-off costs."""
-    get, releases = inputs.get, 1 / inputs.get("base_release_months")
+    releases, changes = 1 / inputs.get("base_release_months"), inputs.get("documents_changed")
     # Facts in the weights age: for a knowledge need, a month with a changed document means retraining.
-    aging = 1 - math.exp(-get("documents_changed")) if inputs.need == "knowledge" else 0.0
-    return {
-        "releases": releases,
-        "documents": get("documents_changed"),
-        "retrainings": releases + max(1 - releases, 0) * aging,
-        **{event: 1 - (1 - min(get(event), 1)) ** (1 / 12) for event in BY_CHANCE},  # from a year's chance to a month's
-        "price": 1.0,
-        "overrun": get("overrun"),
-    }
+    aging = 1 - math.exp(-changes) if inputs.need == "knowledge" else 0.0
+    often = {"releases": releases, "documents": changes, "retrainings": releases + max(1 - releases, 0) * aging}
+    chances = {event: 1 - (1 - min(inputs.get(event), 1)) ** (1 / 12) for event in BY_CHANCE}  # a year's, in a month
+    return {**often, **chances, "price": 1.0, "overrun": inputs.get("overrun")}
 
 
-def _reader(inputs: UseCaseInputs, known: Mapping[str, Any]) -> Callable[[str], Any]:
-    """What a name in a formula stands for: something known here, else a figure."""
-    return lambda id: known[id] if id in known else inputs.get(id)
-
-
-def _case(formulas: Mapping[str, str], get: Callable[[str], float]) -> dict[str, float]:
+def _case(
+    formulas: Mapping[str, str], get: Callable[[str], float], known: Mapping[str, float] = {}
+) -> dict[str, float]:
     """Arguments of `break_even` from the price book's formulas."""
-    return {argument: _worth(formula, get) for argument, formula in formulas.items()}
+    return {argument: _worth(formula, get, known) for argument, formula in formulas.items()}
 
 
-def _worth(formula: str, get: Callable[[str], Any]) -> Any:
-    """The value of a sum of products, as the price book writes it."""
-    return sum(math.prod(get(id) for id in term.split(" * ")) for term in formula.split(" + "))
+def _worth(formula: str, get: Callable[[str], float], known: Mapping[str, Any] = {}) -> Any:
+    """The value of a sum of products, as the price book writes it, of what is `known` and of figures."""
+    terms = (term.split(" * ") for term in formula.split(" + "))
+    return sum(math.prod(known[id] if id in known else get(id) for id in term) for term in terms)
 
 
 def _futures(inputs: UseCaseInputs, shape: tuple[int, int], rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -323,15 +312,13 @@ def _futures(inputs: UseCaseInputs, shape: tuple[int, int], rng: np.random.Gener
 
     `given_up` is the month in which a training that came first is given up; infinite if it never is.
     """
-    (paths, months), get, usual = shape, inputs.get, _usual(inputs)
-    once = (paths, 1)
-    low, high = inputs.figure("base_release_months").range
+    (paths, months), once, usual = shape, (shape[0], 1), _usual(inputs)
+    (low, high), (least, worst) = (inputs.figure(id).range for id in ("base_release_months", "overrun"))
     gaps = rng.uniform(low, high, (paths, math.ceil(months / low) + 1))
     gaps[:, 0] *= rng.uniform(0, 1, paths)  # nobody knows how long ago the last release was
     when = np.cumsum(gaps, axis=1).astype(int)
     releases = np.stack([(when == month).sum(axis=1) for month in range(months)], axis=1)
-    documents = rng.poisson(get("documents_changed"), shape)
-    least, worst = inputs.figure("overrun").range
+    documents = rng.poisson(usual["documents"], shape)
     after = rng.uniform(*inputs.figure("rebuild_after_months").range, once)
     return {
         "releases": releases,
@@ -339,8 +326,8 @@ def _futures(inputs: UseCaseInputs, shape: tuple[int, int], rng: np.random.Gener
         "retrainings": np.maximum(releases, (documents > 0) & (inputs.need == "knowledge")),
         **{event: rng.random(shape) < usual[event] for event in BY_CHANCE},
         "price": rng.uniform(*inputs.figure("price_left_after_year").range, once) ** (np.arange(months) / 12),
-        "overrun": rng.triangular(least, get("overrun"), max(worst, least + 1e-9), once),
-        "given_up": np.where(rng.random(once) < get("rebuild_chance"), after, np.inf),
+        "overrun": rng.triangular(least, usual["overrun"], max(worst, least + 1e-9), once),
+        "given_up": np.where(rng.random(once) < inputs.get("rebuild_chance"), after, np.inf),
     }
 
 
@@ -351,8 +338,7 @@ def _volumes(option: str, inputs: UseCaseInputs) -> dict[str, float]:
     ready, staff = min(needed, get("examples_ready")), get("staff_cost_per_hour")
     if size := book.model_class.get(option):
         sent, answered = _worth(book.tokens_sent[option][inputs.need], get), get(f"tokens_answer.{inputs.need}")
-        premium = get("tuned_premium") if option in TRAINED else 0
-        tokens = (sent * get(f"tokens_in.{size}") + answered * get(f"tokens_out.{size}")) * (1 + premium) / 1e6
+        tokens = (sent * get(f"tokens_in.{size}") + answered * get(f"tokens_out.{size}")) / 1e6
     factor = 1.0 if inputs.training_owner else get("missing_owner_factor")
     names = {"new_examples": needed - ready, "ready_examples": ready, "item_tokens": tokens, "owner_factor": factor}
     return names | {"staff_minute": staff / 60, "staff_second": staff / 3600}

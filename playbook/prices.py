@@ -57,7 +57,7 @@ class PriceBook(Frozen):
     """All price lines by id, and the tables that say which of them an option uses."""
 
     currency: str = Field(pattern="^[A-Z]{3}$")
-    lines: dict[str, Figure]
+    lines: dict[str, Figure] = Field(alias="groups")  # a file lists them in groups
     tokens_sent: dict[str, dict[Need, str]]
     model_class: dict[str, str]
     costs: dict[str, dict[CostPart, str]]
@@ -93,10 +93,16 @@ class UseCaseInputs(Frozen):
 
     def with_measured(self, measured: Mapping[str, float], source: str, as_of: date) -> "UseCaseInputs":
         """The same use case with measured figures (id -> value) in place of assumed ones."""
-        new = {}
-        for i, value in measured.items():
-            found = {"value": value, "low": None, "high": None, "origin": "measured", "source": source, "as_of": as_of}
-            new[i] = build(Figure, {**dict(self.figure(i)), **found, "use_case": self.name}, f"measured '{i}'")
+        found = {
+            "low": None,
+            "high": None,
+            "origin": "measured",
+            "source": source,
+            "as_of": as_of,
+            "use_case": self.name,
+        }
+        data = {i: {**dict(self.figure(i)), **found, "value": value} for i, value in measured.items()}
+        new = {i: build(Figure, figure, f"measured '{i}'") for i, figure in data.items()}
         return self.model_copy(update={"values": {**self.values, **new}})
 
 
@@ -131,8 +137,7 @@ def load_price_book(path: Path = TABLES / "price_book.yaml") -> PriceBook:
             lines[entry["id"]] = _figure(entry, header, where, raw.get("currency"))
         else:
             header = entry  # what the lines below it share
-    raw["lines"] = lines
-    raw.pop("groups", None)
+    raw["groups"] = lines
     return build(PriceBook, raw, str(path))
 
 

@@ -508,7 +508,7 @@ def change_line(raw, id, new):
         ("gpu_hour.t4", {"value": "cheap"}, "groups 'gpu_hour.t4': 'value' is 'cheap'"),
         ("gpu_hour.t4", {"value": 50}, "50 is not between low 0.35 and high 0.99"),
         ("gpu_hour.t4", {"currency": "EUR"}, "'gpu_hour.t4': EUR is not the file's currency, USD; convert it"),
-        ("gpu_hour.t4", {"as_of": "soon"}, "'as_of' is 'soon'"),
+        ("gpu_hour.t4", {"as_of": "soon"}, "as_of 'soon' is not a date; write it as YYYY-MM-DD"),
         ("gpu_hour.t4", {"source": ""}, "'source' is empty; fill it in"),
         ("gpu_hour.t4", {"prize": 1}, "unknown field 'prize'; use only id, value, low"),
         ("gpu_hour.t4", {"id": "gpu_hour.24gb"}, r"line \d+: 'gpu_hour.24gb' is there already in line \d+"),
@@ -548,7 +548,9 @@ def test_a_group_without_a_source_is_refused_by_its_line(tmp_path):
 def test_a_price_book_is_in_one_currency(tmp_path, currency):
     raw = yaml.safe_load((TABLES / "price_book.yaml").read_text(encoding="utf-8"))
     raw["groups"] = [{k: v for k, v in e.items() if k != "currency"} for e in raw["groups"]]
-    (tmp_path / "price_book.yaml").write_text(yaml.safe_dump({**raw, "currency": currency}), encoding="utf-8")
+    (tmp_path / "price_book.yaml").write_text(
+        yaml.safe_dump({**raw, "currency": currency}, sort_keys=False), encoding="utf-8"
+    )
     with pytest.raises(ValueError, match="line 1: 'currency' is "):
         load_price_book(tmp_path / "price_book.yaml")
 
