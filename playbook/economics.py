@@ -129,7 +129,7 @@ def payback_needs(months: float, **case: Any) -> tuple[float | None, float | Non
 
 def source_scenarios(book: PriceBook) -> dict[str, dict[str, float]]:
     """Arguments of `break_even`: the source's own case (S1), then with what its arithmetic leaves out."""
-    return {name: _case(formulas, lambda id: book.line(id).value) for name, formulas in book.scenarios.items()}
+    return {name: _case(formulas, lambda id: book.line(id).value, {}) for name, formulas in book.scenarios.items()}
 
 
 def client_case(inputs: UseCaseInputs) -> dict[str, float]:
@@ -294,14 +294,12 @@ def _usual(inputs: UseCaseInputs) -> dict[str, float]:
     return {**often, **chances, "price": 1.0, "overrun": inputs.get("overrun")}
 
 
-def _case(
-    formulas: Mapping[str, str], get: Callable[[str], float], known: Mapping[str, float] = {}
-) -> dict[str, float]:
+def _case(formulas: Mapping[str, str], get: Callable[[str], float], known: Mapping[str, Any]) -> dict[str, float]:
     """Arguments of `break_even` from the price book's formulas."""
     return {argument: _worth(formula, get, known) for argument, formula in formulas.items()}
 
 
-def _worth(formula: str, get: Callable[[str], float], known: Mapping[str, Any] = {}) -> Any:
+def _worth(formula: str, get: Callable[[str], float], known: Mapping[str, Any]) -> Any:
     """The value of a sum of products, as the price book writes it, of what is `known` and of figures."""
     terms = (term.split(" * ") for term in formula.split(" + "))
     return sum(math.prod(known[id] if id in known else get(id) for id in term) for term in terms)
@@ -333,12 +331,10 @@ def _futures(inputs: UseCaseInputs, shape: tuple[int, int], rng: np.random.Gener
 
 def _volumes(option: str, inputs: UseCaseInputs) -> dict[str, float]:
     """Names for formulas: examples to label and to check, money for an item's tokens, for a minute and a second of staff."""
-    book, get, tokens = inputs.book, inputs.get, 0.0
+    book, get = inputs.book, inputs.get
     needed = get(f"examples.{option}") if f"examples.{option}" in book.lines else 0.0
     ready, staff = min(needed, get("examples_ready")), get("staff_cost_per_hour")
-    if size := book.model_class.get(option):
-        sent, answered = _worth(book.tokens_sent[option][inputs.need], get), get(f"tokens_answer.{inputs.need}")
-        tokens = (sent * get(f"tokens_in.{size}") + answered * get(f"tokens_out.{size}")) / 1e6
+    tokens = _worth(book.item_tokens[option][inputs.need], get, {}) / 1e6 if option in book.item_tokens else 0.0
     factor = 1.0 if inputs.training_owner else get("missing_owner_factor")
     names = {"new_examples": needed - ready, "ready_examples": ready, "item_tokens": tokens, "owner_factor": factor}
     return names | {"staff_minute": staff / 60, "staff_second": staff / 3600}
@@ -370,9 +366,9 @@ def _readings(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> tuple[str, 
 
     volumes = []
     for one, other in ((by["prompt_only"], by["rag"]), (by["prompt_only"], by["lora"]), (by["rag"], by["lora"])):
-        above, now = min(one, other, key=lambda c: c.per_item), min(one, other, key=lambda c: c.total)
-        pair = {"one": one.option, "other": other.option, "above": above.option, "now": now.option}
-        volumes.append(say("volume", flip_volume(one, other, case["calls_per_month"]), **pair))
+        cheaper = min(one, other, key=lambda c: (c.per_item, c.total))  # above the volume, or at every volume
+        volume = flip_volume(one, other, case["calls_per_month"])
+        volumes.append(say("volume", volume, one=one.option, other=other.option, cheaper=cheaper.option))
     said = (
         say("headline", first.first_year, pays=say("pays", pays.months), earn=say("earn", more["lora"])),
         say("extra_right", more["lora"], option="lora"),

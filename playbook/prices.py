@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 
 from playbook.checked import TABLES, Frozen, build, place, read_yaml
 
-Origin = Literal["measured", "client", "literature", "our_estimate"]
 Need = Literal["knowledge", "behaviour"]
 CLIENT_VALUES = ("items_per_month", "minutes_saved", "minutes_lost", "documents_changed", "examples_ready")
 COST_LINES = "prompting labelling ingestion evaluation hosting tokens retraining ownership waiting overrun".split()
@@ -33,7 +32,7 @@ class Figure(Frozen):
     high: float | None = None
     unit: str = ""
     currency: str | None = None
-    origin: Origin
+    origin: Literal["measured", "client", "literature", "our_estimate"]
     as_of: date
     source: str = Field(min_length=1)
     what: str = ""
@@ -58,8 +57,7 @@ class PriceBook(Frozen):
 
     currency: str = Field(pattern="^[A-Z]{3}$")
     lines: dict[str, Figure] = Field(alias="groups")  # a file lists them in groups
-    tokens_sent: dict[str, dict[Need, str]]
-    model_class: dict[str, str]
+    item_tokens: dict[str, dict[Need, str]]
     costs: dict[str, dict[CostPart, str]]
     first_choice: dict[Need, tuple[str, ...]]
     zero_reasons: dict[str, str]
@@ -93,16 +91,9 @@ class UseCaseInputs(Frozen):
 
     def with_measured(self, measured: Mapping[str, float], source: str, as_of: date) -> "UseCaseInputs":
         """The same use case with measured figures (id -> value) in place of assumed ones."""
-        found = {
-            "low": None,
-            "high": None,
-            "origin": "measured",
-            "source": source,
-            "as_of": as_of,
-            "use_case": self.name,
-        }
-        data = {i: {**dict(self.figure(i)), **found, "value": value} for i, value in measured.items()}
-        new = {i: build(Figure, figure, f"measured '{i}'") for i, figure in data.items()}
+        found = {"origin": "measured", "source": source, "as_of": as_of, "use_case": self.name}
+        about = {i: self.figure(i).model_dump(include={"id", "unit", "currency", "what"}) for i in measured}
+        new = {i: build(Figure, {**about[i], **found, "value": measured[i]}, f"measured '{i}'") for i in measured}
         return self.model_copy(update={"values": {**self.values, **new}})
 
 
@@ -133,8 +124,7 @@ def load_price_book(path: Path = TABLES / "price_book.yaml") -> PriceBook:
     lines, header = {}, {}
     for number, entry in enumerate(raw.get("groups", [])):
         if "id" in entry:
-            where = place(path, raw, "groups", number)
-            lines[entry["id"]] = _figure(entry, header, where, raw.get("currency"))
+            lines[entry["id"]] = _figure(entry, header, place(path, raw, "groups", number), raw.get("currency"))
         else:
             header = entry  # what the lines below it share
     raw["groups"] = lines
