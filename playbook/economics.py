@@ -257,8 +257,7 @@ def evaluate_economics(
 
 def _option_cost(option: str, inputs: UseCaseInputs, months: int) -> OptionCost:
     """One option's cost lines, each with a reason where a part is zero."""
-    parts = _parts(option, inputs, _usual(inputs))
-    lines = []
+    parts, lines = _parts(option, inputs, _usual(inputs)), []
     for line in COST_LINES:
         pair = {part: parts.get(f"{line}.{part}", 0.0) for part in ("once", "monthly")}
         reasons = [_reason(option, line, part, inputs.book) for part, money in pair.items() if money == 0]

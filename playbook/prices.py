@@ -120,8 +120,7 @@ class ClientEconomics(Frozen):
 
 def load_price_book(path: Path = TABLES / "price_book.yaml") -> PriceBook:
     """Read the price book (default: the one shipped); raises ValueError naming the line and the fix."""
-    raw = read_yaml(path)
-    lines, header = {}, {}
+    raw, lines, header = read_yaml(path), {}, {}
     for number, entry in enumerate(raw.get("groups", [])):
         if "id" in entry:
             lines[entry["id"]] = _figure(entry, header, place(path, raw, "groups", number), raw.get("currency"))
