@@ -5,20 +5,21 @@ option is any good: quality is measured later; here it is only asked how good an
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from playbook.checked import Frozen
-from playbook.prices import ClientEconomics, Figure, PriceBook, UseCaseInputs, positive, stale_lines
+from playbook.prices import COST_LINES, ClientEconomics, Figure, PriceBook, UseCaseInputs, positive, stale_lines
 
 Fan = dict[str, np.ndarray]  # option -> (3, months): cumulated cost at the 10th, 50th, 90th percentile
+Shape = Sequence[float]  # of a base model: parameters, layers, width, words of the vocabulary
 Regret = dict[str, tuple[float, float, float]]  # path -> its cost above the cheapest: 10th, 50th, 90th percentile
 OPTIONS = ("do_nothing", "prompt_only", "rag", "cheap_classifier", "lora", "hybrid")
 TRAINED = ("lora", "hybrid")
-COST_LINES = "prompting labelling ingestion evaluation hosting tokens retraining ownership waiting overrun".split()
+BY_CHANCE = ("owner_leaves", "vendor_withdraws")
 
 
 class BreakEven(NamedTuple):
@@ -128,29 +129,17 @@ def payback_needs(months: float, **case: Any) -> tuple[float | None, float | Non
 
 def source_scenarios(book: PriceBook) -> dict[str, dict[str, float]]:
     """Arguments of `break_even`: the source's own case (S1), then with what its arithmetic leaves out."""
-    cases = book.scenarios.items()
-    return {name: {k: _worth(formula, lambda id: book.line(id).value) for k, formula in c.items()} for name, c in cases}
+    return {name: _case(formulas, lambda id: book.line(id).value, {}) for name, formulas in book.scenarios.items()}
 
 
 def client_case(inputs: UseCaseInputs) -> dict[str, float]:
     """Arguments of `break_even` for the client: training takes the examples (or the passages) out of every prompt.
 
     Generous to training: it counts retraining for new base models only, not for changed documents. The tuned model asks
-    the price book's premium on the price of the model that was only prompted.
+    the price book's premium on the price of the model that was only prompted. The price book has the formulas.
     """
-    option, removed = ("rag", "passages") if inputs.need == "knowledge" else ("prompt_only", "few_shot")
-    lora, events = next(c for c in option_costs(inputs, 12) if c.option == "lora"), _events("lora", inputs)
-    parts = inputs.book.token_parts[option][inputs.need]
-    return {
-        "tokens_saved": inputs.get(f"tokens.{removed}"),
-        "calls_per_month": inputs.get("items_per_month"),
-        "price_per_million": inputs.get(f"tokens_in.{inputs.book.model_class[option]}"),
-        "upfront": sum(x.once for x in lora.lines if x.line in ("labelling", "retraining")),
-        "cost_per_base": events["retrainings"][2] + events["releases"][2],
-        "cadence_months": inputs.get("base_release_months"),
-        "prompt_tokens": sum(inputs.get(f"tokens.{p}") for p in parts),
-        "premium": inputs.get("tuned_premium"),
-    }
+    month = _usual(inputs) | {"releases": 1.0, "retrainings": 1.0}  # one with a new base model
+    return _case(inputs.book.client_case[inputs.need], inputs.get, _parts("lora", inputs, month))
 
 
 def option_costs(inputs: UseCaseInputs, months: int) -> tuple[OptionCost, ...]:
@@ -201,18 +190,15 @@ def simulate(inputs: UseCaseInputs, months: int = 24, paths: int = 10_000, seed:
     months and built again as the first choice (S3). Raises ValueError as `option_costs`, and for `paths` outside 100 to
     100,000.
     """
-    costs, fan, lives = option_costs(inputs, months), {}, {}
+    costs, fan, lives, shape = option_costs(inputs, months), {}, {}, (paths, int(months))
     if not 100 <= paths <= 100_000:
         raise ValueError(f"paths is {paths}; give a number from 100 to 100,000")
-    future = _futures(inputs, int(months), paths, np.random.default_rng(seed))
-    for cost in costs:
-        lines = {x.line: x for x in cost.lines}
-        flow = cost.monthly + lines["tokens"].monthly * (future["price"] - 1)
-        for event, (_, rate, each) in _events(cost.option, inputs).items():
-            flow = flow + (future[event] - rate) * each  # what happens instead of what happens on average
-        once = (cost.once - lines["overrun"].once) * (1 + future["overrun"])
-        fan[cost.option] = np.percentile(once + np.cumsum(flow, axis=1), (10, 50, 90), axis=0)
-        lives[cost.option] = once[:, 0], flow
+    future = _futures(inputs, shape, np.random.default_rng(seed))
+    for option in OPTIONS:
+        parts = _parts(option, inputs, future)
+        once, flow = parts["once"], np.broadcast_to(parts["monthly"], shape)
+        fan[option] = np.percentile(once + np.cumsum(flow, axis=1), (10, 50, 90), axis=0)
+        lives[option] = once[:, 0], flow
     ends = {o: lives[o][0] + lives[o][1].sum(axis=1) for o in (*inputs.book.first_choice[inputs.need], *TRAINED)}
     (once, flow), (again, after) = lives["lora"], lives[_first_choice(inputs, costs).option]
     kept = np.arange(int(months)) < future["given_up"]
@@ -222,18 +208,10 @@ def simulate(inputs: UseCaseInputs, months: int = 24, paths: int = 10_000, seed:
 
 
 def sizing(
-    shape: Sequence[float],
-    rank: float,
-    bits: float,
-    spread: float,
-    batch: float,
-    tokens: float,
-    flops: float,
-    redo: bool = True,
+    shape: Shape, rank: float, bits: float, spread: float, batch: float, tokens: float, flops: float, redo: bool = True
 ) -> tuple[float, float, float]:
     """Megabytes of a LoRA adapter, gigabytes and hours for training it, on a base model held in `bits`.
 
-    `shape`: the base model's parameters, layers, width and words of the vocabulary.
     Trained numbers = rank x (inputs + outputs) of every adapted matrix (Hu et al. 2021), here rank x layers x width x
     `spread`: 4 bytes each in the file, 16 in memory (weight, gradient, two moments of Adam). The frozen base takes
     bits / 8 bytes a number, below 16 bits 0.127 bits more (Dettmers et al. 2023). Activations of the `batch` (tokens), in
@@ -252,162 +230,113 @@ def sizing(
     return 4 * trained / 1e6, (base + 16 * trained + batch * each) / 1e9 + 0.8, hours
 
 
-def flip_points(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> tuple[str, ...]:
-    """Sentences on the values at which the choice for one use case would change, the most telling first; words: price book's."""
-    by, case, first = {c.option: c for c in costs}, client_case(inputs), _first_choice(inputs, costs)
-    calls_needed, tokens_needed = payback_needs(12, **case)
-    items, tokens = case["calls_per_month"], case["tokens_saved"]
-    extra, right = {o: points_needed(by[o], first, inputs) for o in TRAINED}, 100 * right_share_needed(first, inputs)
-    words = {"first": first.option, "items": items, "tokens": tokens}
-    rows: list[tuple[str, float | None, dict[str, Any]]] = [
-        ("extra_right", extra["lora"] if extra["lora"] > 0 else None, {"option": "lora"}),
-        ("right", right if right <= 100 else None, {}),
-        ("calls", calls_needed, {}),
-        ("tokens", tokens_needed, {}),
-        ("premium", 100 * tokens / (case["prompt_tokens"] - tokens), {"now": 100 * case["premium"]}),
-        ("extra_right", extra["hybrid"] if extra["hybrid"] > 0 else None, {"option": "hybrid"}),
-    ]
-    for one, other in ((by["prompt_only"], by["rag"]), (by["prompt_only"], by["lora"]), (by["rag"], by["lora"])):
-        above, now = min(one, other, key=lambda c: c.per_item), min(one, other, key=lambda c: c.total)
-        pair = {"one": one.option, "other": other.option, "above": above.option, "now": now.option}
-        rows.append(("volume", flip_volume(one, other, items), pair))
-    text = inputs.book.flip_readings
-    said = (text[n]["never" if v is None else "value"].format(value=v, **words, **more) for n, v, more in rows)
-    return tuple(f"{inputs.name}: {sentence}" for sentence in said)
-
-
 def evaluate_economics(
     client: ClientEconomics, as_of: date, months: int = 24, seed: int = 0, paths: int = 10_000
 ) -> EconomicsResult:
     """Everything the notebook hands over: costs with their spread, regret, flip points, assumptions, old prices."""
-    book, options, flips, said, regret = client.use_cases[0].book, [], [], [], {}
+    book, options, said, regret = client.use_cases[0].book, [], [], {}
+    stale = stale_lines(book, as_of)
     for inputs in client.use_cases:
-        costs = option_costs(inputs, months)
+        costs, old = option_costs(inputs, months), [line for line in stale if line.id not in inputs.values]
+        twice = [option_costs(inputs.with_measured({x.id: 2 * x.value}, x.source, as_of), months) for x in old]
         fan, regret[inputs.name] = simulate(inputs, months, paths, seed)
-        for cost in costs:
-            ends = dict(zip(("p10", "p50", "p90"), fan[cost.option][:, -1].round().tolist(), strict=True))
-            options.append(cost.model_copy(update={**ends, "stale": _stale(cost, inputs, as_of)}))
-        said.append(_headline(inputs, costs))
-        flips.append(flip_points(inputs, costs))
+        for cost, *others in zip(costs, *twice, strict=True):
+            p10, p50, p90 = fan[cost.option][:, -1].round().tolist()
+            rests_on = tuple(x.id for x, other in zip(old, others, strict=True) if other.total != cost.total)
+            options.append(cost.model_copy(update={"p10": p10, "p50": p50, "p90": p90, "stale": rests_on}))
+        said.append(_readings(inputs, costs))
+    headlines, *flips = zip(*said, strict=True)  # the most telling sentence of every use case, then the next ones
     own = {(a.use_case, a.id): a for i in client.use_cases for a in i.values.values()}
     rest = [line for line in book.lines.values() if ("", line.id) not in own]
     return EconomicsResult(
         currency=book.currency, months=months, budget=client.budget.value, options=tuple(options), regret=regret,
-        work_today={i.name: value_per_month(i) for i in client.use_cases}, stale=stale_lines(book, as_of),
-        flip_points=sum(zip(*flips, strict=True), ()), assumptions=(client.budget, *own.values(), *rest),
-        headline=" ".join(said),
+        work_today={i.name: value_per_month(i) for i in client.use_cases}, stale=stale,
+        flip_points=sum(flips, ()), assumptions=(client.budget, *own.values(), *rest), headline=" ".join(headlines),
     )  # fmt: skip
-
-
-def _stale(cost: OptionCost, inputs: UseCaseInputs, as_of: date) -> tuple[str, ...]:
-    """Ids of the old price lines that an option's cost rests on: twice the value would change it."""
-    old = {f.id: inputs.with_measured({f.id: 2 * f.value}, f.source, as_of) for f in stale_lines(inputs.book, as_of)}
-    own = (id for id in old if id not in inputs.values)
-    return tuple(id for id in own if _option_cost(cost.option, old[id], cost.months).total != cost.total)
 
 
 def _option_cost(option: str, inputs: UseCaseInputs, months: int) -> OptionCost:
     """One option's cost lines, each with a reason where a part is zero."""
-    amounts, per_item = _amounts(option, inputs)
-    lines: list[CostLine] = []
+    parts, lines = _parts(option, inputs, _usual(inputs)), []
     for line in COST_LINES:
-        if line == "overrun":  # the last line: on all that is built once
-            amounts[line, "once"] = inputs.get("overrun") * sum(x.once for x in lines)
-        pair = {p: amounts.get((line, p), 0.0) + _effort(option, line, p, inputs) for p in ("once", "monthly")}
-        reasons = [_reason(option, line, part, inputs.book) for part, x in pair.items() if x == 0]
+        pair = {part: parts.get(f"{line}.{part}", 0.0) for part in ("once", "monthly")}
+        reasons = [_reason(option, line, part, inputs.book) for part, money in pair.items() if money == 0]
         lines.append(CostLine(line=line, reason="; ".join(dict.fromkeys(reasons)), **pair))
-    once, monthly = sum(x.once for x in lines), sum(x.monthly for x in lines)
+    once, monthly = parts["once"], parts["monthly"]
     return OptionCost(
         use_case=inputs.name, option=option, months=months, lines=tuple(lines), once=once, monthly=monthly,
-        first_year=once + 12 * monthly, total=once + months * monthly, per_item=per_item,
+        first_year=once + 12 * monthly, total=once + months * monthly,
+        per_item=sum(x.monthly for x in lines if x.line in ("tokens", "waiting")) / inputs.get("items_per_month"),
     )  # fmt: skip
 
 
-def _amounts(option: str, inputs: UseCaseInputs) -> tuple[dict[tuple[str, str], float], float]:
-    """Cost parts that follow from volumes and events by (line, part), and what one item costs: tokens and waiting."""
-    if option == "do_nothing":
-        return {}, 0.0
-    get, minute = inputs.get, inputs.get("staff_cost_per_hour") / 60
-    needed = get(f"examples.{option}") if f"examples.{option}" in inputs.book.lines else 0.0
-    ready = min(needed, get("examples_ready"))
-    labelling = (needed - ready) * get("label_minutes") + ready * get("check_minutes")
-    tokens, waiting = _token_cost(option, inputs), get("waited_for") * get(f"wait_seconds.{option}") / 60 * minute
-    amounts = {
-        ("labelling", "once"): labelling * minute,
-        ("evaluation", "once"): get("frozen_questions") * get("question_minutes") * minute,
-        ("hosting", "monthly"): get(f"hosting.{option}"),
-        ("tokens", "once"): tokens * get("frozen_questions") * get("trial_rounds"),
-        ("tokens", "monthly"): tokens * get("items_per_month"),
-        ("retraining", "once"): get("training_project") if option in TRAINED else 0.0,
-        ("waiting", "monthly"): waiting * get("items_per_month"),
-    }
-    for line, rate, each in _events(option, inputs).values():
-        amounts[line, "monthly"] = amounts.get((line, "monthly"), 0.0) + rate * each
-    return amounts, tokens + waiting
+def _parts(option: str, inputs: UseCaseInputs, happens: Mapping[str, Any]) -> dict[str, Any]:
+    """Money for each "line.part" of an option that the price book has a formula for, and for all together, by part.
+
+    The part is once or monthly. `happens` says how often things happen in a month: numbers (`_usual`), or arrays with
+    many futures (`_futures`).
+    """
+    known, costs = {**happens, **_volumes(option, inputs)}, inputs.book.costs[option]
+    parts = {name: _worth(formula.format(option=option), inputs.get, known) for name, formula in costs.items()}
+    built, monthly = (sum(parts[name] for name in parts if name.endswith(part)) for part in (".once", ".monthly"))
+    overrun = happens["overrun"] * built
+    return parts | {"overrun.once": overrun, "once": built + overrun, "monthly": monthly}
 
 
-def _events(option: str, inputs: UseCaseInputs) -> dict[str, tuple[str, float, float]]:
-    """What makes an option cost money again: event -> (cost line, times a month, money each time)."""
+def _usual(inputs: UseCaseInputs) -> dict[str, float]:
+    """How often things happen in an average month; the share of today's token price; the overrun of one-off costs."""
     releases, changes = 1 / inputs.get("base_release_months"), inputs.get("documents_changed")
     # Facts in the weights age: for a knowledge need, a month with a changed document means retraining.
     aging = 1 - math.exp(-changes) if inputs.need == "knowledge" else 0.0
-    rates = {"releases": releases, "documents": changes, "retrainings": releases + max(1 - releases, 0) * aging}
-    rates |= {event: _monthly_chance(inputs.get(event)) for event in ("owner_leaves", "vendor_withdraws")}
-    table = inputs.book.events[option].items()
-    return {event: (line, rates[event], _worth(formula, inputs.get)) for event, (line, formula) in table}
+    often = {"releases": releases, "documents": changes, "retrainings": releases + max(1 - releases, 0) * aging}
+    chances = {event: 1 - (1 - min(inputs.get(event), 1)) ** (1 / 12) for event in BY_CHANCE}  # a year's, in a month
+    return {**often, **chances, "price": 1.0, "overrun": inputs.get("overrun")}
 
 
-def _worth(formula: str, get: Callable[[str], float]) -> float:
-    """The value of a sum of products of price lines, as the price book writes it."""
-    return sum(math.prod(get(id) for id in term.split(" * ")) for term in formula.split(" + "))
+def _case(formulas: Mapping[str, str], get: Callable[[str], float], known: Mapping[str, Any]) -> dict[str, float]:
+    """Arguments of `break_even` from the price book's formulas."""
+    return {argument: _worth(formula, get, known) for argument, formula in formulas.items()}
 
 
-def _futures(inputs: UseCaseInputs, months: int, paths: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """What happens, the same for all options: events and `price` are (paths, months), the others are (paths, 1).
+def _worth(formula: str, get: Callable[[str], float], known: Mapping[str, Any]) -> Any:
+    """The value of a sum of products, as the price book writes it, of what is `known` and of figures."""
+    terms = (term.split(" * ") for term in formula.split(" + "))
+    return sum(math.prod(known[id] if id in known else get(id) for id in term) for term in terms)
+
+
+def _futures(inputs: UseCaseInputs, shape: tuple[int, int], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """What happens, the same for all options: events and `price` have `shape` (paths, months), the others (paths, 1).
 
     `given_up` is the month in which a training that came first is given up; infinite if it never is.
     """
-    shape, once, get = (paths, months), (paths, 1), inputs.get
-    low, high = inputs.figure("base_release_months").range
+    (paths, months), once, usual = shape, (shape[0], 1), _usual(inputs)
+    (low, high), (least, worst) = (inputs.figure(id).range for id in ("base_release_months", "overrun"))
     gaps = rng.uniform(low, high, (paths, math.ceil(months / low) + 1))
     gaps[:, 0] *= rng.uniform(0, 1, paths)  # nobody knows how long ago the last release was
     when = np.cumsum(gaps, axis=1).astype(int)
     releases = np.stack([(when == month).sum(axis=1) for month in range(months)], axis=1)
-    documents = rng.poisson(get("documents_changed"), shape)
-    least, worst = inputs.figure("overrun").range
+    documents = rng.poisson(usual["documents"], shape)
     after = rng.uniform(*inputs.figure("rebuild_after_months").range, once)
     return {
         "releases": releases,
         "documents": documents,
         "retrainings": np.maximum(releases, (documents > 0) & (inputs.need == "knowledge")),
-        "owner_leaves": rng.random(shape) < _monthly_chance(get("owner_leaves")),
-        "vendor_withdraws": rng.random(shape) < _monthly_chance(get("vendor_withdraws")),
+        **{event: rng.random(shape) < usual[event] for event in BY_CHANCE},
         "price": rng.uniform(*inputs.figure("price_left_after_year").range, once) ** (np.arange(months) / 12),
-        "overrun": rng.triangular(least, get("overrun"), max(worst, least + 1e-9), once),
-        "given_up": np.where(rng.random(once) < get("rebuild_chance"), after, np.inf),
+        "overrun": rng.triangular(least, usual["overrun"], max(worst, least + 1e-9), once),
+        "given_up": np.where(rng.random(once) < inputs.get("rebuild_chance"), after, np.inf),
     }
 
 
-def _token_cost(option: str, inputs: UseCaseInputs) -> float:
-    """Money for the tokens of one item, sent and answered; 0 for an option that calls no model."""
+def _volumes(option: str, inputs: UseCaseInputs) -> dict[str, float]:
+    """Names for formulas: examples to label and to check, money for an item's tokens, for a minute and a second of staff."""
     book, get = inputs.book, inputs.get
-    if option not in book.token_parts:
-        return 0.0
-    size = book.model_class[option]
-    sent = sum(get(f"tokens.{p}") for p in book.token_parts[option][inputs.need]) * get(f"tokens_in.{size}")
-    answered = get(f"tokens_answer.{inputs.need}") * get(f"tokens_out.{size}")
-    return (sent + answered) * (1 + (get("tuned_premium") if option in TRAINED else 0)) / 1e6
-
-
-def _effort(option: str, line: str, part: str, inputs: UseCaseInputs) -> float:
-    """Money for an effort line of the price book, 0 if the book has none; its unit says whose hours."""
-    found = inputs.book.lines.get(f"effort.{option}.{line}.{part}")
-    if found is None:
-        return 0.0
-    who = "specialist" if found.unit.startswith("specialist") else "staff"
-    bought_in = line == "ownership" and option in TRAINED and not inputs.training_owner
-    factor = inputs.get("missing_owner_factor") if bought_in else 1
-    return inputs.get(found.id) * inputs.get(f"{who}_cost_per_hour") * factor
+    needed = get(f"examples.{option}") if f"examples.{option}" in book.lines else 0.0
+    ready, staff = min(needed, get("examples_ready")), get("staff_cost_per_hour")
+    tokens = _worth(book.item_tokens[option][inputs.need], get, {}) / 1e6 if option in book.item_tokens else 0.0
+    factor = 1.0 if inputs.training_owner else get("missing_owner_factor")
+    names = {"new_examples": needed - ready, "ready_examples": ready, "item_tokens": tokens, "owner_factor": factor}
+    return names | {"staff_minute": staff / 60, "staff_second": staff / 3600}
 
 
 def _reason(option: str, line: str, part: str, book: PriceBook) -> str:
@@ -423,19 +352,33 @@ def _first_choice(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> OptionC
     return min((c for c in costs if c.option in inputs.book.first_choice[inputs.need]), key=lambda c: c.total)
 
 
-def _headline(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> str:
-    """One sentence for one use case: the first choice's cost, and what training would have to earn (words: table's)."""
-    words, first, case = inputs.book.headline, _first_choice(inputs, costs), break_even(**client_case(inputs))
-    points = points_needed(next(c for c in costs if c.option == "lora"), first, inputs)
-    pays = words["never"] if case.months is None else words["pays"].format(months=case.months)
-    earn = words["more" if points > 0 else "equal"].format(points=points)
-    known = {"use_case": inputs.name, "money": inputs.book.currency, "saving": case.saving_per_month}
-    return words["sentence"].format(first=first.option, year=first.first_year, pays=pays, earn=earn, **known)
+def _readings(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> tuple[str, ...]:
+    """The headline, then the values at which the choice for one use case would change, the most telling first."""
+    by, case, first = {c.option: c for c in costs}, client_case(inputs), _first_choice(inputs, costs)
+    pays, (calls, tokens) = break_even(**case), payback_needs(12, **case)
+    more = {o: max(points_needed(by[o], first, inputs), 0) or None for o in TRAINED}
+    right, left = 100 * right_share_needed(first, inputs), case["prompt_tokens"] - case["tokens_saved"]
+    words = {**case, "first": first.option, "money": inputs.book.currency, "saving": pays.saving_per_month}
 
+    def say(name: str, value: float | None, **known: Any) -> str:
+        return inputs.book.readings[name]["never" if value is None else "value"].format(value=value, **words, **known)
 
-def _monthly_chance(yearly: float) -> float:
-    """The chance in one month that gives this chance in a year."""
-    return 1 - (1 - min(yearly, 1)) ** (1 / 12)
+    volumes = []
+    for one, other in ((by["prompt_only"], by["rag"]), (by["prompt_only"], by["lora"]), (by["rag"], by["lora"])):
+        cheaper = min(one, other, key=lambda c: (c.per_item, c.total))  # above the volume, or at every volume
+        volume = flip_volume(one, other, case["calls_per_month"])
+        volumes.append(say("volume", volume, one=one.option, other=other.option, cheaper=cheaper.option))
+    said = (
+        say("headline", first.first_year, pays=say("pays", pays.months), earn=say("earn", more["lora"])),
+        say("extra_right", more["lora"], option="lora"),
+        say("right", right if right <= 100 else None),
+        say("calls", calls),
+        say("tokens", tokens),
+        say("premium", 100 * case["tokens_saved"] / left, now=100 * case["premium"]),
+        say("extra_right", more["hybrid"], option="hybrid"),
+        *volumes,
+    )
+    return tuple(f"{inputs.name}: {sentence}" for sentence in said)
 
 
 def _check_months(months: float) -> None:

@@ -13,9 +13,10 @@ from pydantic import Field, model_validator
 
 from playbook.checked import TABLES, Frozen, build, place, read_yaml
 
-Origin = Literal["measured", "client", "literature", "our_estimate"]
 Need = Literal["knowledge", "behaviour"]
 CLIENT_VALUES = ("items_per_month", "minutes_saved", "minutes_lost", "documents_changed", "examples_ready")
+COST_LINES = "prompting labelling ingestion evaluation hosting tokens retraining ownership waiting overrun".split()
+CostPart = Annotated[str, Field(pattern=rf"^({'|'.join(COST_LINES)})\.(once|monthly)$")]
 MAY_BE_ZERO = ("minutes_lost", "documents_changed", "examples_ready")
 
 
@@ -31,7 +32,7 @@ class Figure(Frozen):
     high: float | None = None
     unit: str = ""
     currency: str | None = None
-    origin: Origin
+    origin: Literal["measured", "client", "literature", "our_estimate"]
     as_of: date
     source: str = Field(min_length=1)
     what: str = ""
@@ -45,8 +46,7 @@ class Figure(Frozen):
     @model_validator(mode="after")
     def _plausible(self) -> "Figure":
         low, high = self.range
-        for number in (self.value, low, high):
-            positive(zero=self.id in MAY_BE_ZERO, **{self.id: number})
+        positive(zero=self.id in MAY_BE_ZERO, **{self.id: min(self.value, low)})
         if not low <= self.value <= high:
             raise ValueError(f"{self.value:g} is not between low {low:g} and high {high:g}; correct it")
         return self
@@ -56,15 +56,14 @@ class PriceBook(Frozen):
     """All price lines by id, and the tables that say which of them an option uses."""
 
     currency: str = Field(pattern="^[A-Z]{3}$")
-    lines: dict[str, Figure]
-    token_parts: dict[str, dict[Need, tuple[str, ...]]]
-    model_class: dict[str, str]
-    events: dict[str, dict[str, tuple[str, str]]]
+    lines: dict[str, Figure] = Field(alias="groups")  # a file lists them in groups
+    item_tokens: dict[str, dict[Need, str]]
+    costs: dict[str, dict[CostPart, str]]
     first_choice: dict[Need, tuple[str, ...]]
     zero_reasons: dict[str, str]
-    flip_readings: dict[str, dict[str, str]]
+    readings: dict[str, dict[str, str]]
     scenarios: dict[str, dict[str, str]]
-    headline: dict[str, str]
+    client_case: dict[Need, dict[str, str]]
 
     def line(self, id: str) -> Figure:
         """The line with this id; raises ValueError for an unknown one."""
@@ -92,10 +91,9 @@ class UseCaseInputs(Frozen):
 
     def with_measured(self, measured: Mapping[str, float], source: str, as_of: date) -> "UseCaseInputs":
         """The same use case with measured figures (id -> value) in place of assumed ones."""
-        new = {}
-        for i, value in measured.items():
-            found = {"value": value, "low": None, "high": None, "origin": "measured", "source": source, "as_of": as_of}
-            new[i] = build(Figure, {**dict(self.figure(i)), **found, "use_case": self.name}, f"measured '{i}'")
+        found = {"origin": "measured", "source": source, "as_of": as_of, "use_case": self.name}
+        about = {i: self.figure(i).model_dump(include={"id", "unit", "currency", "what"}) for i in measured}
+        new = {i: build(Figure, {**about[i], **found, "value": measured[i]}, f"measured '{i}'") for i in measured}
         return self.model_copy(update={"values": {**self.values, **new}})
 
 
@@ -122,17 +120,13 @@ class ClientEconomics(Frozen):
 
 def load_price_book(path: Path = TABLES / "price_book.yaml") -> PriceBook:
     """Read the price book (default: the one shipped); raises ValueError naming the line and the fix."""
-    raw = read_yaml(path)
-    lines: dict[str, Figure] = {}
-    header: dict[str, Any] = {}
+    raw, lines, header = read_yaml(path), {}, {}
     for number, entry in enumerate(raw.get("groups", [])):
         if "id" in entry:
-            where = place(path, raw, "groups", number)
-            lines[entry["id"]] = _figure({**header, **entry}, where, raw.get("currency"))
+            lines[entry["id"]] = _figure(entry, header, place(path, raw, "groups", number), raw.get("currency"))
         else:
             header = entry  # what the lines below it share
-    raw["lines"] = lines
-    raw.pop("groups", None)
+    raw["groups"] = lines
     return build(PriceBook, raw, str(path))
 
 
@@ -140,24 +134,25 @@ def load_client_economics(path: Path, book: PriceBook) -> ClientEconomics:
     """Read the client's economics.yaml; raises ValueError naming line, use case, id and fix."""
     raw = read_yaml(path)
     given, cases = build(_ClientFile, raw, str(path)), []
+    said = {"origin": "client", "as_of": given.as_of}
     if given.currency != book.currency:
         raise ValueError(f"{path.name} is in {given.currency}, the price book in {book.currency}; convert one of them")
     for name, case in given.use_cases.items():
         values: dict[str, Figure] = {}
-        for i, entry in {**given.shared, **case.values}.items():
-            if i not in CLIENT_VALUES:
-                book.line(i)  # raises: an id that nothing reads would be ignored in silence
-            own = ("use_cases", name, "values", i) if i in case.values else ("shared", i)
-            where = f"{place(path, raw, *own)}: use case '{name}', {i}"
-            more = {"as_of": given.as_of, "id": i, "use_case": name if i in case.values else ""}
-            values[i] = _figure({"origin": "client", **more, **_entry(entry)}, where, given.currency)
+        own = ("use_cases", name, "values")
+        for use_case, loc, entries in (("", ("shared",), given.shared), (name, own, case.values)):
+            for i, entry in entries.items():
+                if i not in CLIENT_VALUES:
+                    book.line(i)  # raises: an id that nothing reads would be ignored in silence
+                where = f"{place(path, raw, *loc, i)}: use case '{name}', {i}"
+                values[i] = _figure(entry, {**said, "id": i, "use_case": use_case}, where, given.currency)
         if missing := [i for i in CLIENT_VALUES if i not in values]:
             where = place(path, raw, "use_cases", name)
             raise ValueError(f"{where}: use case '{name}' lacks {missing[0]}; add it under values")
         owner = given.training_owner
         cases.append(UseCaseInputs(name=name, need=case.need, training_owner=owner, values=values, book=book))
-    budget = {"id": "budget", "as_of": given.as_of, "origin": "client", **_entry(given.budget)}
-    return ClientEconomics(budget=_figure(budget, place(path, raw, "budget"), given.currency), use_cases=tuple(cases))
+    budget = _figure(given.budget, {**said, "id": "budget"}, place(path, raw, "budget"), given.currency)
+    return ClientEconomics(budget=budget, use_cases=tuple(cases))
 
 
 def stale_lines(book: PriceBook, as_of: date, days: int = 90) -> tuple[Figure, ...]:
@@ -174,14 +169,9 @@ def positive(zero: bool = False, **figures: float) -> None:
             raise ValueError(f"{name} is {value:g}; give a number {'of 0 or more' if zero else 'above 0'}")
 
 
-def _entry(given: Any) -> dict[str, Any]:
-    """A figure's fields; a bare number is its value, so that the next message names what is missing."""
-    return given if isinstance(given, dict) else {"value": given}
-
-
-def _figure(data: dict[str, Any], where: str, currency: str | None) -> Figure:
-    """A checked figure in the file's currency."""
-    figure = build(Figure, data, where)
+def _figure(entry: Any, known: Mapping[str, Any], where: str, currency: str | None) -> Figure:
+    """A checked figure in the file's currency; a bare number is its value: the message then names what is missing."""
+    figure = build(Figure, {**known, **(entry if isinstance(entry, dict) else {"value": entry})}, where)
     if figure.currency not in (None, currency):
         raise ValueError(f"{where}: {figure.currency} is not the file's currency, {currency}; convert it")
     return figure

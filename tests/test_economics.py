@@ -251,6 +251,15 @@ def test_a_zero_that_nobody_explains_is_an_error(tickets):
         option_costs(bare, 24)
 
 
+def test_every_hour_of_effort_in_the_price_book_is_paid_for(tickets):
+    for line in tickets.book.lines:
+        if line.startswith("effort."):
+            _, option, name, part = line.split(".")
+            more = tickets.with_measured({line: 2 * tickets.get(line)}, "test", AS_OF)
+            before, after = ({x.line: x for x in by_option(i)[option].lines}[name] for i in (tickets, more))
+            assert getattr(after, part) > getattr(before, part), line
+
+
 def test_right_share_and_points_by_hand(tickets):
     rag, lora = (by_option(tickets)[o] for o in ("rag", "lora"))
     minutes = lora.total / 24 / 2600 / (38 / 60)  # what one ticket costs, in minutes of staff
@@ -508,7 +517,7 @@ def change_line(raw, id, new):
         ("gpu_hour.t4", {"value": "cheap"}, "groups 'gpu_hour.t4': 'value' is 'cheap'"),
         ("gpu_hour.t4", {"value": 50}, "50 is not between low 0.35 and high 0.99"),
         ("gpu_hour.t4", {"currency": "EUR"}, "'gpu_hour.t4': EUR is not the file's currency, USD; convert it"),
-        ("gpu_hour.t4", {"as_of": "soon"}, "'as_of' is 'soon'"),
+        ("gpu_hour.t4", {"as_of": "soon"}, "as_of 'soon' is not a date; write it as YYYY-MM-DD"),
         ("gpu_hour.t4", {"source": ""}, "'source' is empty; fill it in"),
         ("gpu_hour.t4", {"prize": 1}, "unknown field 'prize'; use only id, value, low"),
         ("gpu_hour.t4", {"id": "gpu_hour.24gb"}, r"line \d+: 'gpu_hour.24gb' is there already in line \d+"),
@@ -544,11 +553,27 @@ def test_a_group_without_a_source_is_refused_by_its_line(tmp_path):
         load_price_book(tmp_path / "price_book.yaml")
 
 
+def test_a_cost_line_that_does_not_exist_is_refused(tmp_path):
+    text = (TABLES / "price_book.yaml").read_text(encoding="utf-8").replace("    hosting.once: &", "    hoting.once: &")
+    (tmp_path / "price_book.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"line \d+: 'costs.prompt_only.hoting.once.*should match pattern"):
+        load_price_book(tmp_path / "price_book.yaml")
+
+
+def test_a_formula_names_the_figure_that_is_missing(tickets):
+    costs = {**tickets.book.costs, "rag": {"hosting.monthly": "hosting.{option} * forrks"}}
+    wrong = tickets.model_copy(update={"book": tickets.book.model_copy(update={"costs": costs})})
+    with pytest.raises(ValueError, match="'forrks' is not in the price book; correct the id"):
+        option_costs(wrong, 24)
+
+
 @pytest.mark.parametrize("currency", ["", "usd", "USD, EUR", "<b>"])
 def test_a_price_book_is_in_one_currency(tmp_path, currency):
     raw = yaml.safe_load((TABLES / "price_book.yaml").read_text(encoding="utf-8"))
     raw["groups"] = [{k: v for k, v in e.items() if k != "currency"} for e in raw["groups"]]
-    (tmp_path / "price_book.yaml").write_text(yaml.safe_dump({**raw, "currency": currency}), encoding="utf-8")
+    (tmp_path / "price_book.yaml").write_text(
+        yaml.safe_dump({**raw, "currency": currency}, sort_keys=False), encoding="utf-8"
+    )
     with pytest.raises(ValueError, match="line 1: 'currency' is "):
         load_price_book(tmp_path / "price_book.yaml")
 
