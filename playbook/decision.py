@@ -33,7 +33,8 @@ def decide(
     decision = " ".join(filter(None, (know, act))) or _say("nothing")
     named = ((knowledge, "rag"), (behaviour, "cheap_classifier"), (behaviour, "lora"))
     options = [o for name in named for o in economics.options if (o.use_case, o.option) == name]
-    cost = "; ".join(_say("cost", o=option, money=economics.currency) for option in options)
+    said = [("cost" if o.assumed in (None, o.total) else "cost_measured", o) for o in options]
+    cost = "; ".join(_say(words, o=option, money=economics.currency) for words, option in said)
     return results.DecisionResult(
         headline=decision,
         decision=decision,

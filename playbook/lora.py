@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,6 @@ from playbook.items import Example
 from playbook.models import LoraRecipe
 
 BATCH = 64  # texts encoded at once
-OnStep = Callable[[int, int], None] | None  # told (steps done, steps in all)
 RECIPE: dict[str, Any] = read_yaml(TABLES / "lora.yaml")
 
 
@@ -81,11 +80,12 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def train(
-    examples: Sequence[Example], embedder: str, recipe: LoraRecipe, seed: int, folder: Path, on_step: OnStep = None
+    examples: Sequence[Example], embedder: str, recipe: LoraRecipe, seed: int, folder: Path
 ) -> tuple[Adapted, dict[str, Any]]:
     """Train an adapter on labelled texts and save it under `folder` as safetensors, whole or not at all.
 
-    Returns it with what a client must see of the run; losses, seconds and device differ between machines.
+    The trainer's own bar shows steps and losses. Returns it with what a client must see of the run; losses, seconds and
+    device differ between machines.
     Same seed, machine and versions give the same adapter. Raises ValueError for fewer than two examples or codes, and
     RuntimeError when the loss stops being a number (nothing is saved then).
     """
@@ -97,7 +97,7 @@ def train(
     config = peft.LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, **RECIPE["adapter"])
     adapted = Adapted(peft.get_peft_model(base, config), tokenizer)
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = _trainer(adapted, examples, recipe, seed, scratch, on_step)
+        trainer = _trainer(adapted, examples, recipe, seed, scratch)
         seconds = trainer.train().metrics["train_runtime"]
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]  # the mean of each pass
     after = adapted.encode([examples[0].text])[0]  # the last step's damage has no loss yet
@@ -127,18 +127,8 @@ def _open_base(embedder: str, max_tokens: int) -> tuple[Any, Any, str]:
     return base, tokenizer, weights_hash(base)
 
 
-@dataclass
-class _Watch(transformers.TrainerCallback):
-    """Tells the caller's progress bar about every step."""
-
-    told: Callable[[int, int], None]
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.told(state.global_step, state.max_steps)
-
-
 def _trainer(
-    adapted: Adapted, examples: Sequence[Example], recipe: LoraRecipe, seed: int, scratch: str, on_step: OnStep
+    adapted: Adapted, examples: Sequence[Example], recipe: LoraRecipe, seed: int, scratch: str
 ) -> transformers.Trainer:
     texts = [e.text for e in examples]
     codes, target = np.unique([e.label for e in examples], return_inverse=True)
@@ -156,10 +146,7 @@ def _trainer(
         use_cpu=adapted.encoder.device.type == "cpu", **RECIPE["trainer"],
     )  # fmt: skip
     model = _PrototypeModel(adapted.encoder, prototypes)
-    told = [_Watch(on_step)] if on_step else []
-    trainer = transformers.Trainer(model, arguments, collate, list(zip(texts, target, strict=True)), callbacks=told)
-    trainer.remove_callback(transformers.trainer_callback.PrinterCallback)  # it prints every loss into the notebook
-    return trainer
+    return transformers.Trainer(model, arguments, collate, list(zip(texts, target, strict=True)))
 
 
 def _save(adapted: Adapted, folder: Path, facts: dict[str, Any]) -> int:

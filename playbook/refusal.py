@@ -23,15 +23,12 @@ class RefusalModel(Frozen):
 
     weights: tuple[float, ...]
     intercept: float
-    centre: tuple[float, ...]
-    spread: tuple[float, ...]
     threshold: float
     calibrated_on: str
 
     def confidence(self, features: Sequence[float]) -> float:
         """Estimated chance that the answer is right, 0 to 1."""
-        z = (np.asarray(features) - np.asarray(self.centre)) / np.asarray(self.spread)
-        return float(1 / (1 + np.exp(-(z @ np.asarray(self.weights) + self.intercept))))
+        return float(1 / (1 + np.exp(-(np.dot(features, self.weights) + self.intercept))))
 
 
 class Case(NamedTuple):
@@ -87,11 +84,10 @@ def calibrate(cases: Sequence[Case]) -> tuple[RefusalModel, list[tuple[float, bo
 def _fit(cases: Sequence[Case]) -> RefusalModel:
     table = np.asarray([c.features for c in cases])
     centre, spread = table.mean(axis=0), table.std(axis=0)
-    spread = np.where(spread < 1e-3, 1.0, spread)  # a feature that never varied; a tiny value would be rounded to 0
+    spread = np.where(spread < 1e-3, 1.0, spread)  # a feature that never varied
     weights, intercept = fit_yes_no((table - centre) / spread, [c.right for c in cases])
-    twins = sum(c.answerable is None for c in cases)
-    fitted = {"weights": weights, "intercept": intercept, "centre": centre, "spread": spread}
-    rounded = {name: np.round(numbers, 4).tolist() for name, numbers in fitted.items()}
+    slopes, twins = weights / spread, sum(c.answerable is None for c in cases)
+    rounded = {"weights": slopes.round(4).tolist(), "intercept": round(float(intercept - slopes @ centre), 4)}
     made_of = f"{len(cases) - twins} tuning questions and {twins} twins that must be refused"
     return RefusalModel(threshold=0.5, calibrated_on=made_of, **rounded)
 

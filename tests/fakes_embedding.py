@@ -63,8 +63,6 @@ def refusal(intercept: float, threshold: float = 0.5) -> RefusalModel:
     return RefusalModel(
         weights=(0.0,) * len(FEATURES),
         intercept=intercept,
-        centre=(0.0,) * len(FEATURES),
-        spread=(1.0,) * len(FEATURES),
         threshold=threshold,
         calibrated_on="a test",
     )

@@ -36,9 +36,7 @@ def cases(count: int = 40, seed: int = 0) -> list[Case]:
 
 
 def test_confidence_is_the_logistic_of_the_standardised_features() -> None:
-    model = RefusalModel(
-        weights=(2.0,), intercept=-1.0, centre=(1.0,), spread=(0.5,), threshold=0.5, calibrated_on="a test"
-    )
+    model = RefusalModel(weights=(4.0,), intercept=-5.0, threshold=0.5, calibrated_on="a test")
     assert model.confidence([1.25]) == pytest.approx(0.5)  # 2 * (1.25 - 1) / 0.5 - 1 = 0
     assert model.confidence([1.75]) == pytest.approx(0.880797, abs=1e-6)  # 1 / (1 + exp(-2))
 
@@ -100,7 +98,7 @@ def test_saved_calibration_reads_back_the_same(tmp_path: Path) -> None:
 
 def test_shipped_calibration_fits_the_features() -> None:
     shipped = shipped_refusal()
-    assert len(shipped.weights) == len(shipped.centre) == len(shipped.spread) == len(FEATURES)
+    assert len(shipped.weights) == len(FEATURES)
     assert shipped.confidence([1.0] * len(FEATURES)) > shipped.threshold > shipped.confidence([0.0] * len(FEATURES))
 
 

@@ -11,12 +11,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from playbook.arms import Output, classify, coded, correctness
 from playbook.classifiers import fit_probe
@@ -106,13 +106,8 @@ def adapter_arm(
     train: Callable[..., Any], learn: Sequence[Example], asked: Sequence[Example], settings: Profile
 ) -> list[Output]:
     """Train an adapter with the profile's recipe, then a linear classifier on the adapted vectors."""
-    with tempfile.TemporaryDirectory() as scratch, tqdm(desc="training", leave=False) as bar:
-
-        def told(step: int, steps: int) -> None:
-            bar.total = steps
-            bar.update()
-
-        adapted, _ = train(learn, settings.embedder, settings.lora, 0, Path(scratch) / "adapter", told)
+    with tempfile.TemporaryDirectory() as scratch, redirect_stdout(sys.stderr):  # the trainer says its losses
+        adapted, _ = train(learn, settings.embedder, settings.lora, 0, Path(scratch) / "adapter")
     probe = fit_probe(adapted.encode([e.text for e in learn]), [e.label for e in learn])
     return coded("lora", asked, probe.predict(adapted.encode([e.text for e in asked])), 0.0, "direct")
 
