@@ -64,9 +64,8 @@ def test_the_adapter_answers_the_same_test_and_is_compared_with_the_probe(
 ) -> None:
     from playbook import lora
 
-    def train(examples: Any, name: str, recipe: Any, seed: int, folder: Path, told: Any) -> tuple[Any, dict]:
+    def train(examples: Any, name: str, recipe: Any, seed: int, folder: Path) -> tuple[Any, dict]:
         assert [e.label for e in examples] == ["card_lost", "card_lost", "high-bill", "high-bill"]
-        told(1, 1)
         return embedder, {}
 
     monkeypatch.setattr(lora, "train", train)
