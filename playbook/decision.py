@@ -37,7 +37,6 @@ def decide(
     cost = "; ".join(_say(words, o=option, money=economics.currency) for words, option in said)
     return results.DecisionResult(
         headline=decision,
-        decision=decision,
         why=(*know_why, *act_why),
         sure=" ".join((*know_sure, *act_sure)),
         cost=(cost[:1].upper() + cost[1:]).replace("_", " ") or _say("no_cost"),

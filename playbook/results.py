@@ -74,8 +74,7 @@ class RagResult(_Result):
 class MeasurementResult(_Result):
     """05: every planned arm on the frozen test, planned comparisons, causes, and the count of looks at the test.
 
-    `not_applicable`: why an arm could not run. `citations`, `in_form` (arm -> share) and `forms_unknown`: the citation
-    audit, the answers in the form asked for, and the forms that nobody can check.
+    `not_applicable`: why an arm could not run. `citations`: the audit of the hybrid arm. `also`: further findings, as said.
     """
 
     plan_digest: str
@@ -95,8 +94,6 @@ class MeasurementResult(_Result):
     not_applicable: dict[str, str] = {}
     citations: dict[str, Proportion] = {}
     certificate: str = ""
-    in_form: dict[str, Proportion] = {}
-    forms_unknown: tuple[str, ...] = ()
     also: dict[str, str] = {}
 
 
@@ -126,7 +123,6 @@ class LoraResult(BaselineResult):
 class DecisionResult(_Result):
     """09: the decision, its reasons, flip points and expiry, as the report states them."""
 
-    decision: str
     why: tuple[str, ...]
     sure: str
     cost: str

@@ -124,7 +124,7 @@ def made(
 
 def test_retrieval_is_recommended_when_it_is_provably_better_and_good() -> None:
     result = made()
-    assert result.decision.startswith("Answer from your documents with retrieval (RAG)")
+    assert result.headline.startswith("Answer from your documents with retrieval (RAG)")
     assert "is proved (exact paired test)" in result.sure
     assert "right on 32 of 40 (80%, 95 % between 65% and 90%)" in result.why[0]
 
@@ -139,18 +139,18 @@ def test_retrieval_is_recommended_when_it_is_provably_better_and_good() -> None:
     ],
 )
 def test_retrieval_is_only_piloted_when_unproved_or_poor(changes: dict[str, Any]) -> None:
-    assert made(measured(**changes)).decision.startswith("Pilot retrieval (RAG)")
+    assert made(measured(**changes)).headline.startswith("Pilot retrieval (RAG)")
 
 
 def test_with_too_few_questions_it_is_too_early_to_say_however_good_the_score() -> None:
     result = made(measured(answerable=19, knowledge=(arm("hybrid", 19, 19),)))
-    assert "too early to say; 19 answerable test questions, 20 are needed" in result.decision
-    assert "retrieval (RAG)" not in result.decision
-    assert made(measured(answerable=20)).decision.startswith("Answer from your documents")
+    assert "too early to say; 19 answerable test questions, 20 are needed" in result.headline
+    assert "retrieval (RAG)" not in result.headline
+    assert made(measured(answerable=20)).headline.startswith("Answer from your documents")
 
 
 def test_the_other_direction_of_a_test_proves_nothing_for_retrieval() -> None:
-    assert made(measured(knowledge_tests=paired("first_sentences", "hybrid", 22))).decision.startswith("Pilot")
+    assert made(measured(knowledge_tests=paired("first_sentences", "hybrid", 22))).headline.startswith("Pilot")
 
 
 # -------------------------------------------------------------------------------------------------------- behaviour
@@ -159,7 +159,7 @@ def test_the_other_direction_of_a_test_proves_nothing_for_retrieval() -> None:
 def test_an_adapter_that_wins_behind_open_gates_is_recommended_on_its_own_score() -> None:
     result = made(adapter=lora(wins=8), results=measured(behaviour=(arm("linear_probe", 20),)))
     assert (
-        "Fine-tune a small adapter for the codes: use the adapter as a suggestion a person confirms." in result.decision
+        "Fine-tune a small adapter for the codes: use the adapter as a suggestion a person confirms." in result.headline
     )
     assert "The adapter is provably better than the cheap classifier." in result.sure
 
@@ -178,19 +178,19 @@ def test_an_adapter_that_wins_behind_open_gates_is_recommended_on_its_own_score(
 )
 def test_fine_tuning_needs_open_gates_and_a_proved_gain(first: str, second: str, wins: int, words: str) -> None:
     result = made(first=first, second=second, adapter=lora(wins))
-    assert words in result.decision
+    assert words in result.headline
     assert any("trained adapter was right on 38 of 40" in reason for reason in result.why)
 
 
 def test_without_training_the_best_cheap_arm_is_used_when_it_is_good_enough() -> None:
     assert (
         "Do not fine-tune now for the codes: use the linear probe as a suggestion"
-        in made(first="closed", second="closed").decision
+        in made(first="closed", second="closed").headline
     )
     poor = measured(
         behaviour=(arm("definition", 10), arm("linear_probe", 20))
     )  # half right: the interval starts at 35 %
-    assert "let people keep the codes and collect examples" in made(poor).decision
+    assert "let people keep the codes and collect examples" in made(poor).headline
 
 
 # ------------------------------------------------------------------------------------- what is missing, cost, expiry
@@ -199,13 +199,13 @@ def test_without_training_the_best_cheap_arm_is_used_when_it_is_good_enough() ->
 def test_without_items_the_decision_is_to_collect_them() -> None:
     empty = measured(knowledge=(), behaviour=(), unanswerable=0, answerable=0, refused_rightly=0, refused_wrongly=0)
     result = made(empty)
-    assert result.decision.startswith("Nothing could be measured yet")
+    assert result.headline.startswith("Nothing could be measured yet")
     assert [reason.split(":")[0] for reason in result.why] == ["No frozen questions", "No labelled examples"]
 
 
 def test_one_half_can_be_decided_without_the_other() -> None:
-    assert made(measured(behaviour=())).decision.endswith("do not train for this.")
-    assert made(measured(knowledge=())).decision.startswith("Do not fine-tune for the codes")
+    assert made(measured(behaviour=())).headline.endswith("do not train for this.")
+    assert made(measured(knowledge=())).headline.startswith("Do not fine-tune for the codes")
 
 
 def test_cost_names_each_option_with_currency_and_months() -> None:

@@ -169,7 +169,7 @@ def test_page_has_no_address_of_another_machine(parts: dict[str, Any]) -> None:
 def test_page_states_the_decision_its_date_and_its_limits(parts: dict[str, Any]) -> None:
     text = " ".join(Page(render(parts)).text.split())
     decision = parts["decision"]
-    for line in (decision.decision, *decision.why, decision.cost, decision.expires, *decision.would_change):
+    for line in (decision.headline, *decision.why, decision.cost, decision.expires, *decision.would_change):
         assert " ".join(line.replace("_", " ").split()).lower() in text.lower()
     assert f"valid until {decision.expires}" in text and str(parts["settings"].as_of) in text
 

@@ -138,3 +138,11 @@ def test_same_question_gives_the_same_ranking_in_any_order_of_calls() -> None:
     first = [h.passage.id for h in fused.search("delivery")]
     fused.search("filter")
     assert [h.passage.id for h in fused.search("delivery")] == first
+
+
+def test_variety_pushes_a_near_copy_behind_another_passage() -> None:
+    twins = (passage("a", "deposit due on delivery", "a.md"), passage("b", "deposit due on delivery", "b.md"))
+    found = retriever(1.0, (*twins, passage("c", "a late deposit costs nothing", "c.md")))
+    asked = "deposit due on delivery"
+    assert [hit.passage.id for hit in found.search(asked)] == ["a", "b", "c"]
+    assert [hit.passage.id for hit in found.varied(diversity=0.8).search(asked)] == ["a", "c", "b"]
