@@ -5,9 +5,9 @@ applies it. It does not know what anything costs (economics), whether an approac
 client's folder is (engagement). Taught in notebooks/01_diagnose.ipynb.
 """
 
-import operator
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import date
+from operator import contains, eq, ge, gt, le, lt
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,9 +17,8 @@ from playbook.checked import TABLES, Frozen, build, place, read_yaml
 
 HYBRID, STOP = "hybrid", "do_not_build"  # the two outcomes that mean something to the code, not only to the reader
 # Called with the limit first; where the name ends in "_answer", the limit is the answer to another question.
-COMPARE = {"is": operator.eq, "one_of": operator.contains, "at_least": operator.le, "more_than": operator.lt}
-COMPARE |= {"at_most": operator.ge, "less_than": operator.gt}
-COMPARE |= {"more_than_answer": operator.lt, "less_than_answer": operator.gt}
+COMPARE = {"is": eq, "one_of": contains, "at_least": le, "at_most": ge, "more_than": lt, "less_than": gt}
+COMPARE |= {"more_than_answer": lt, "less_than_answer": gt}
 Seed = Literal["S0", "S1", "S2", "S3", "S4", "ours", "reconstruction"]  # "reconstruction": of a gap in a source
 Answer = bool | int | float | str | None
 
@@ -242,8 +241,9 @@ def diagnose(use_case: UseCase, rules: RuleTable) -> Verdict:
     check_answers(use_case.answers, rules, f"use case '{use_case.id}'")
     answers = use_case.answers
     _, scores, fired = _rank(answers, rules)
-    standing = _standing(answers, rules, rules.questions)
+    standing = _standing(answers, rules)
     outcome = rules.outcome(standing["outcome"])
+    mixed = outcome.id == HYBRID or (answers.get("need") == "both" and outcome.id != STOP)
     return Verdict(
         **standing,
         use_case=use_case.id,
@@ -254,7 +254,7 @@ def diagnose(use_case: UseCase, rules: RuleTable) -> Verdict:
         fired=fired,
         missing=_missing(answers, rules.questions),
         flips=_flips(answers, rules, outcome.id),
-        parts=_parts(answers, rules, outcome.id),
+        parts=tuple(Part(kind=kind, **_standing(answers, rules, kind)) for kind in rules.splits if mixed),
         notes=tuple(rule.note for rule in fired if rule.note),
         where=tuple(rule.where for rule in fired if rule.where),
         portfolio=_points(fired, rules.axes),
@@ -281,7 +281,7 @@ def check_answers(answers: dict[str, Answer], rules: RuleTable, where: str) -> N
     for key, answer in answers.items():
         if problem := known[key].problem(answer):
             raise ValueError(f"{where}: {key}: {problem}.")
-    if clash := _contradiction(answers, rules):
+    for clash in (c for c in rules.contradictions if c.holds(answers)):
         facts = " and ".join(f"{t.question} is {known[t.question].show(answers[t.question])}" for t in clash.all)
         raise ValueError(f"{where}: {facts} cannot all be true. {clash.fix}")
 
@@ -318,9 +318,8 @@ def _rank(answers: dict[str, Answer], rules: RuleTable) -> tuple[list[str], dict
     """Outcomes that are not ruled out (best first, ties in the table's order), points of all, rules that fired."""
     fired = [rule for rule in rules.rules if rule.when.holds(answers)]
     scores = _points(fired, [outcome.id for outcome in rules.outcomes])
-    excluded = {outcome for rule in fired for outcome in rule.excludes}
-    if not any(STOP in rule.effects for rule in fired):
-        excluded.add(STOP)  # it is a finding of its own, never just the last one left
+    # Not to build is a finding of its own, never just the last one left: it is out unless a rule speaks of it.
+    excluded = {STOP}.difference(*(rule.effects for rule in fired)).union(*(rule.excludes for rule in fired))
     return sorted(scores.keys() - excluded, key=lambda o: (-scores[o], list(scores).index(o))), scores, fired
 
 
@@ -328,41 +327,32 @@ def _points(fired: list[Rule], names: Iterable[str]) -> dict[str, float]:
     return {name: sum(rule.effects.get(name, 0) for rule in fired) for name in names}
 
 
-def _standing(answers: dict[str, Answer], rules: RuleTable, asked: Sequence[Question]) -> dict[str, Any]:
-    """The fields of a Standing; strength as defined in the table, over the questions asked."""
-    order, scores, _ = _rank(answers, rules)
-    share_answered = 1 - len(_missing(answers, asked)) / len(asked)
-    best, rivals = scores[order[0]], [o for o in order[1:] if scores[o] > 0]
-    lead = (best - scores[rivals[0]] if rivals else best) / best if best > 0 else 0.0
-    strength = round(lead * share_answered, 4)
-    return {
-        "outcome": order[0],
-        "runner_up": rivals[0] if rivals else None,
-        "strength": strength,
-        "strength_word": next(word for word, least in rules.strength_words.items() if strength >= least),
-    }
+def _standing(answers: dict[str, Answer], rules: RuleTable, part: str = "") -> dict[str, Any]:
+    """The fields of a Standing, of the whole need or of one part, which leaves the other part's questions out."""
+    asked = [q for q in rules.questions if part in ("", q.group) or q.group not in rules.splits]
+    kept = {q.id: answers.get(q.id) for q in asked} | rules.splits.get(part, {})
+    order, scores, _ = _rank(kept, rules)
+    best, runner_up = order[0], next((o for o in order[1:] if scores[o] > 0), None)
+    lead = (scores[best] - scores.get(runner_up, 0)) / scores[best] if scores[best] > 0 else 0.0
+    strength = round(lead * (1 - len(_missing(kept, asked)) / len(asked)), 4)
+    word = next(word for word, least in rules.strength_words.items() if strength >= least)
+    return {"outcome": best, "runner_up": runner_up, "strength": strength, "strength_word": word}
 
 
 def _missing(answers: dict[str, Answer], questions: Iterable[Question]) -> tuple[str, ...]:
     return tuple(q.id for q in questions if answers.get(q.id) in (None, q.open))
 
 
-def _contradiction(answers: dict[str, Answer], rules: RuleTable) -> Contradiction | None:
-    return next((c for c in rules.contradictions if c.holds(answers)), None)
-
-
 def _flips(answers: dict[str, Answer], rules: RuleTable, outcome: str) -> tuple[FlipPoint, ...]:
     """Every single answer that changes the outcome; for numbers the nearest one for each new outcome."""
-    flips = []
+    flips: dict[tuple[str, str], FlipPoint] = {}
     for question in rules.questions:
-        found: dict[str, FlipPoint] = {}
         for then in _candidates(question, rules, answers):
             changed = answers | {question.id: then}
             other = _rank(changed, rules)[0][0]
-            if other != outcome and not _contradiction(changed, rules):
-                found.setdefault(other, FlipPoint(question=question.id, answer=then, outcome=other))
-        flips += found.values()
-    return tuple(flips)
+            if other != outcome and not any(clash.holds(changed) for clash in rules.contradictions):
+                flips.setdefault((question.id, other), FlipPoint(question=question.id, answer=then, outcome=other))
+    return tuple(flips.values())
 
 
 def _candidates(question: Question, rules: RuleTable, answers: dict[str, Answer]) -> list[Answer]:
@@ -375,18 +365,6 @@ def _candidates(question: Question, rules: RuleTable, answers: dict[str, Answer]
     near = {round(limit + side * question.step, 6): side for side in (-1, 1, 0) for limit in limits}
     tried = [n for n in near if question.low <= n <= question.high and n != now]
     return sorted(tried, key=lambda n: (abs(near[n] if now is None else n - now), n))
-
-
-def _parts(answers: dict[str, Answer], rules: RuleTable, outcome: str) -> tuple[Part, ...]:
-    """For a mixed need, the outcome of each half judged alone; empty for a single need or a case not to build."""
-    if outcome == STOP or (answers.get("need") != "both" and outcome != HYBRID):
-        return ()
-    parts = []
-    for kind, sets in rules.splits.items():
-        asked = [q for q in rules.questions if q.group == kind or q.group not in rules.splits]
-        kept = {q.id: answers.get(q.id) for q in asked} | sets
-        parts.append(Part(kind=kind, **_standing(kept, rules, asked)))
-    return tuple(parts)
 
 
 def _headline(order: list[Verdict]) -> str:
