@@ -17,6 +17,7 @@ from playbook.checked import TABLES, Frozen, build, place, read_yaml
 
 HYBRID, STOP = "hybrid", "do_not_build"  # the two outcomes that mean something to the code, not only to the reader
 # Called with the limit first; where the name ends in "_answer", the limit is the answer to another question.
+YES_NO = {True: "yes", False: "no", None: "unknown"}
 COMPARE = {"is": eq, "one_of": contains, "at_least": le, "at_most": ge, "more_than": lt, "less_than": gt}
 COMPARE |= {"more_than_answer": lt, "less_than_answer": gt}
 Seed = Literal["S0", "S1", "S2", "S3", "S4", "ours", "reconstruction"]  # "reconstruction": of a gap in a source
@@ -24,44 +25,39 @@ Answer = bool | int | float | str | None
 
 
 class Question(Frozen):
-    """One question to the client; `open` is the choice that means "not known yet", `quick` asks it in 30 minutes too."""
+    """One question to the client: one of `choices`, or without choices a number.
+
+    `open` is the choice that means "not known yet"; `quick` asks it in 30 minutes too.
+    """
 
     id: str
     group: Literal["need", "knowledge", "behaviour", "constraint", "readiness"]
     label: str
     text: str
-    type: Literal["choice", "yes_no", "number"]
     why: str
-    choices: tuple[str, ...] = ()
+    choices: tuple[bool | str, ...] = ()
     open: str | None = None
     unit: str = ""
     low: float = 0
-    high: float = 0
+    high: float = -1  # below low: no number is an answer
     step: float = 1
     quick: bool = False
-
-    @property
-    def options(self) -> tuple[bool | str, ...]:
-        """The answers to choose from; none for a number."""
-        return (True, False) if self.type == "yes_no" else self.choices
 
     def problem(self, answer: Answer) -> str:
         """What is wrong with an answer and how to fix it, or '' when it is fine (None means unknown: fine)."""
         words = isinstance(answer, bool | str)
-        if answer is None or (words and answer in self.options):
+        if answer is None or (answer in self.choices if words else self.low <= answer <= self.high):
             return ""
-        if self.options:
-            return f"{answer!r} is not a choice; use one of {', '.join(self.choices) or 'yes, no'}, or null for unknown"
-        if not words and self.low <= answer <= self.high:
-            return ""
+        if self.choices:
+            choices = ", ".join(YES_NO.get(choice, choice) for choice in self.choices)
+            return f"{answer!r} is not a choice; use one of {choices}, or null for unknown"
         return f"{answer!r} does not fit; give {self.low:,.0f} to {self.high:,.0f} {self.unit}, or null for unknown"
 
     def show(self, answer: Answer) -> str:
         """An answer in plain words, with its unit."""
-        if isinstance(answer, bool | None):
-            return {True: "yes", False: "no", None: "unknown"}[answer]
-        number = isinstance(answer, int | float)
-        return f"{answer:,}".removesuffix(".0") + f" {self.unit}" if number else answer.replace("_", " ")
+        if isinstance(answer, int | float) and not isinstance(answer, bool):
+            return f"{answer:,}".removesuffix(".0") + f" {self.unit}"
+        return YES_NO.get(answer, str(answer).replace("_", " "))
 
 
 class Line(Frozen):
@@ -130,8 +126,8 @@ class Contradiction(Condition):
 class RuleTable(Frozen):
     """Everything in tables/diagnosis.yaml; outcomes stand in order of effort, cheapest first.
 
-    `axes` are what the portfolio is ranked by, with their meaning; `splits` are the answers set for each part of a
-    mixed need.
+    `axes` are what the portfolio is ranked by, with their meaning; `headline` holds the sentences for the room, by the
+    fact each one tells; `splits` are the answers set for each part of a mixed need.
     """
 
     as_of: date
@@ -139,6 +135,7 @@ class RuleTable(Frozen):
     strength_words: dict[str, float]
     portfolio_means: str
     axes: dict[str, str]
+    headline: dict[Literal["cases", "training", "first", "stopped"], str]
     questions: tuple[Question, ...] = Field(min_length=1)
     contradictions: tuple[Contradiction, ...]
     steps: dict[str, str]
@@ -271,7 +268,9 @@ def diagnose_all(use_cases: Iterable[UseCase], rules: RuleTable) -> DiagnosisRes
         raise ValueError("there are no use cases; add at least one to use_cases.yaml")
     effort = [outcome.id for outcome in rules.outcomes]
     order = sorted(verdicts, key=lambda v: (v.outcome == STOP, -sum(v.portfolio.values()), effort.index(v.outcome)))
-    return DiagnosisResult(verdicts=verdicts, portfolio=tuple(v.use_case for v in order), headline=_headline(order))
+    return DiagnosisResult(
+        verdicts=verdicts, portfolio=tuple(v.use_case for v in order), headline=_headline(order, rules)
+    )
 
 
 def check_answers(answers: dict[str, Answer], rules: RuleTable, where: str) -> None:
@@ -358,8 +357,8 @@ def _flips(answers: dict[str, Answer], rules: RuleTable, outcome: str) -> tuple[
 def _candidates(question: Question, rules: RuleTable, answers: dict[str, Answer]) -> list[Answer]:
     """Other answers worth trying: all choices, or the numbers at and beside each threshold, nearest first."""
     now = answers.get(question.id)
-    if question.type != "number":
-        return [o for o in question.options if o not in (now, question.open)]
+    if question.choices:
+        return [o for o in question.choices if o not in (now, question.open)]
     tests = [t for rule in rules.rules for t in rule.when.all + rule.when.any if t.question == question.id]
     limits = {limit for t in tests if (limit := t.limit(answers)) is not None}
     near = {round(limit + side * question.step, 6): side for side in (-1, 1, 0) for limit in limits}
@@ -367,15 +366,13 @@ def _candidates(question: Question, rules: RuleTable, answers: dict[str, Answer]
     return sorted(tried, key=lambda n: (abs(near[n] if now is None else n - now), n))
 
 
-def _headline(order: list[Verdict]) -> str:
-    """One sentence with counts, then the first use case to take up, and those not to build."""
-    know, act, both = (sum(v.need == need for v in order) for need in ("know", "act", "both"))
-    training = sum(v.outcome in ("lora", "smaller_tuned_model") for v in order)
-    stopped = "; ".join(v.name for v in order if v.outcome == STOP)
-    words = f"Use cases: {len(order)}, of which {know} to know something, {act} to act differently, {both} to do both. "
-    words += f"May come to training, after cheaper steps and the gate: {training}."
-    words += "" if order[0].outcome == STOP else f" First: {order[0].name} ({order[0].outcome_name})."
-    return words + (f" Not to be built as described: {stopped}." if stopped else "")
+def _headline(order: list[Verdict], rules: RuleTable) -> str:
+    """The table's sentences with counts, the first use case to take up, and those not to build."""
+    facts = {need: sum(v.need == need for v in order) for need in ("know", "act", "both")} | {"cases": len(order)}
+    facts["training"] = sum(v.outcome in ("lora", "smaller_tuned_model") for v in order)
+    facts["first"] = "" if order[0].outcome == STOP else f"{order[0].name} ({order[0].outcome_name})"
+    facts["stopped"] = "; ".join(v.name for v in order if v.outcome == STOP)
+    return " ".join(said.format(**facts) for fact, said in rules.headline.items() if facts[fact] != "")
 
 
 def _refuse_unknown(what: str, named: Iterable[str], known: Collection[str], where: str) -> None:
