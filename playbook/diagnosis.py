@@ -16,10 +16,9 @@ from pydantic import Field
 from playbook.checked import TABLES, Frozen, build, place, read_yaml
 
 HYBRID, STOP = "hybrid", "do_not_build"  # the two outcomes that mean something to the code, not only to the reader
-# Called with the limit first; where the name ends in "_answer", the limit is the answer to another question.
 YES_NO = {True: "yes", False: "no", None: "unknown"}
+# Called with the limit first; where the name ends in "_answer", the limit is the answer to another question.
 COMPARE = {"is": eq, "one_of": contains, "at_least": le, "at_most": ge, "more_than": lt, "less_than": gt}
-COMPARE |= {"more_than_answer": lt, "less_than_answer": gt}
 Seed = Literal["S0", "S1", "S2", "S3", "S4", "ours", "reconstruction"]  # "reconstruction": of a gap in a source
 Answer = bool | int | float | str | None
 
@@ -49,8 +48,7 @@ class Question(Frozen):
         if answer is None or (answer in self.choices if words else self.low <= answer <= self.high):
             return ""
         if self.choices:
-            choices = ", ".join(YES_NO.get(choice, choice) for choice in self.choices)
-            return f"{answer!r} is not a choice; use one of {choices}, or null for unknown"
+            return f"{answer!r} is not a choice; use one of {', '.join(YES_NO.get(c, c) for c in self.choices)}, or null for unknown"
         return f"{answer!r} does not fit; give {self.low:,.0f} to {self.high:,.0f} {self.unit}, or null for unknown"
 
     def show(self, answer: Answer) -> str:
@@ -64,7 +62,7 @@ class Line(Frozen):
     """One line of a condition: `question op value`. A missing answer never fulfils it, here or in the other question."""
 
     question: str
-    op: Literal[*COMPARE]
+    op: Literal[*COMPARE, "more_than_answer", "less_than_answer"]
     value: bool | int | float | str | tuple[str, ...]
 
     def limit(self, answers: dict[str, Answer]) -> Answer | tuple[str, ...]:
@@ -74,7 +72,7 @@ class Line(Frozen):
     def holds(self, answers: dict[str, Answer]) -> bool:
         """Whether the answers fulfil this line."""
         answer, limit = answers.get(self.question), self.limit(answers)
-        return None not in (answer, limit) and bool(COMPARE[self.op](limit, answer))
+        return None not in (answer, limit) and bool(COMPARE[self.op.removesuffix("_answer")](limit, answer))
 
 
 class Condition(Frozen):
@@ -145,9 +143,8 @@ class RuleTable(Frozen):
 
     def outcome(self, outcome_id: str) -> Outcome:
         """The outcome with this id; raises ValueError listing the known ids."""
-        known = {outcome.id: outcome for outcome in self.outcomes}
-        _refuse_unknown("outcome", [outcome_id], known, "rules")
-        return known[outcome_id]
+        _refuse_unknown("outcome", [outcome_id], [outcome.id for outcome in self.outcomes], "rules")
+        return next(outcome for outcome in self.outcomes if outcome.id == outcome_id)
 
 
 class UseCase(Frozen, allow_inf_nan=True):
@@ -266,11 +263,9 @@ def diagnose_all(use_cases: Iterable[UseCase], rules: RuleTable) -> DiagnosisRes
     verdicts = tuple(diagnose(case, rules) for case in use_cases)
     if not verdicts:
         raise ValueError("there are no use cases; add at least one to use_cases.yaml")
-    effort = [outcome.id for outcome in rules.outcomes]
-    order = sorted(verdicts, key=lambda v: (v.outcome == STOP, -sum(v.portfolio.values()), effort.index(v.outcome)))
-    return DiagnosisResult(
-        verdicts=verdicts, portfolio=tuple(v.use_case for v in order), headline=_headline(order, rules)
-    )
+    by_effort = sorted(verdicts, key=lambda v: list(v.scores).index(v.outcome))  # the table's order, cheapest first
+    order = sorted(by_effort, key=lambda v: (v.outcome == STOP, -sum(v.portfolio.values())))
+    return DiagnosisResult(verdicts=verdicts, portfolio=[v.use_case for v in order], headline=_headline(order, rules))
 
 
 def check_answers(answers: dict[str, Answer], rules: RuleTable, where: str) -> None:
@@ -319,7 +314,7 @@ def _rank(answers: dict[str, Answer], rules: RuleTable) -> tuple[list[str], dict
     scores = _points(fired, [outcome.id for outcome in rules.outcomes])
     # Not to build is a finding of its own, never just the last one left: it is out unless a rule speaks of it.
     excluded = {STOP}.difference(*(rule.effects for rule in fired)).union(*(rule.excludes for rule in fired))
-    return sorted(scores.keys() - excluded, key=lambda o: (-scores[o], list(scores).index(o))), scores, fired
+    return sorted((o for o in scores if o not in excluded), key=scores.get, reverse=True), scores, fired
 
 
 def _points(fired: list[Rule], names: Iterable[str]) -> dict[str, float]:
@@ -354,15 +349,14 @@ def _flips(answers: dict[str, Answer], rules: RuleTable, outcome: str) -> tuple[
     return tuple(flips.values())
 
 
-def _candidates(question: Question, rules: RuleTable, answers: dict[str, Answer]) -> list[Answer]:
-    """Other answers worth trying: all choices, or the numbers at and beside each threshold, nearest first."""
-    now = answers.get(question.id)
-    if question.choices:
-        return [o for o in question.choices if o not in (now, question.open)]
-    tests = [t for rule in rules.rules for t in rule.when.all + rule.when.any if t.question == question.id]
-    limits = {limit for t in tests if (limit := t.limit(answers)) is not None}
-    near = {round(limit + side * question.step, 6): side for side in (-1, 1, 0) for limit in limits}
-    tried = [n for n in near if question.low <= n <= question.high and n != now]
+def _candidates(asked: Question, rules: RuleTable, answers: dict[str, Answer]) -> list[Answer]:
+    """The answers worth trying: all choices, or the numbers at and beside each threshold, nearest first."""
+    if asked.choices:
+        return [choice for choice in asked.choices if choice != asked.open]
+    now, lines = answers.get(asked.id), [line for rule in rules.rules for line in rule.when.all + rule.when.any]
+    limits = {line.limit(answers) for line in lines if line.question == asked.id} - {None}
+    near = {round(limit + side * asked.step, 6): side for side in (-1, 1, 0) for limit in limits}
+    tried = [number for number in near if not asked.problem(number)]
     return sorted(tried, key=lambda n: (abs(near[n] if now is None else n - now), n))
 
 
