@@ -5,9 +5,9 @@ applies it. It does not know what anything costs (economics), whether an approac
 client's folder is (engagement). Taught in notebooks/01_diagnose.ipynb.
 """
 
-import operator
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import date
+from operator import contains, eq, ge, gt, le, lt
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,60 +16,53 @@ from pydantic import Field
 from playbook.checked import TABLES, Frozen, build, place, read_yaml
 
 HYBRID, STOP = "hybrid", "do_not_build"  # the two outcomes that mean something to the code, not only to the reader
+YES_NO = {True: "yes", False: "no", None: "unknown"}
 # Called with the limit first; where the name ends in "_answer", the limit is the answer to another question.
-COMPARE = {"is": operator.eq, "one_of": operator.contains, "at_least": operator.le, "more_than": operator.lt}
-COMPARE |= {"at_most": operator.ge, "less_than": operator.gt}
-COMPARE |= {"more_than_answer": operator.lt, "less_than_answer": operator.gt}
+COMPARE = {"is": eq, "one_of": contains, "at_least": le, "at_most": ge, "more_than": lt, "less_than": gt}
 Seed = Literal["S0", "S1", "S2", "S3", "S4", "ours", "reconstruction"]  # "reconstruction": of a gap in a source
 Answer = bool | int | float | str | None
 
 
 class Question(Frozen):
-    """One question to the client; `open` is the choice that means "not known yet", `quick` asks it in 30 minutes too."""
+    """One question to the client: one of `choices`, or without choices a number.
+
+    `open` is the choice that means "not known yet"; `quick` asks it in 30 minutes too.
+    """
 
     id: str
     group: Literal["need", "knowledge", "behaviour", "constraint", "readiness"]
     label: str
     text: str
-    type: Literal["choice", "yes_no", "number"]
     why: str
-    choices: tuple[str, ...] = ()
+    choices: tuple[bool | str, ...] = ()
     open: str | None = None
     unit: str = ""
     low: float = 0
-    high: float = 0
+    high: float = -1  # below low: no number is an answer
     step: float = 1
     quick: bool = False
-
-    @property
-    def options(self) -> tuple[bool | str, ...]:
-        """The answers to choose from; none for a number."""
-        return (True, False) if self.type == "yes_no" else self.choices
 
     def problem(self, answer: Answer) -> str:
         """What is wrong with an answer and how to fix it, or '' when it is fine (None means unknown: fine)."""
         words = isinstance(answer, bool | str)
-        if answer is None or (words and answer in self.options):
+        if answer is None or (answer in self.choices if words else self.low <= answer <= self.high):
             return ""
-        if self.options:
-            return f"{answer!r} is not a choice; use one of {', '.join(self.choices) or 'yes, no'}, or null for unknown"
-        if not words and self.low <= answer <= self.high:
-            return ""
+        if self.choices:
+            return f"{answer!r} is not a choice; use one of {', '.join(YES_NO.get(c, c) for c in self.choices)}, or null for unknown"
         return f"{answer!r} does not fit; give {self.low:,.0f} to {self.high:,.0f} {self.unit}, or null for unknown"
 
     def show(self, answer: Answer) -> str:
         """An answer in plain words, with its unit."""
-        if isinstance(answer, bool | None):
-            return {True: "yes", False: "no", None: "unknown"}[answer]
-        number = isinstance(answer, int | float)
-        return f"{answer:,}".removesuffix(".0") + f" {self.unit}" if number else answer.replace("_", " ")
+        if isinstance(answer, int | float) and not isinstance(answer, bool):
+            return f"{answer:,}".removesuffix(".0") + f" {self.unit}"
+        return YES_NO.get(answer, str(answer).replace("_", " "))
 
 
 class Line(Frozen):
     """One line of a condition: `question op value`. A missing answer never fulfils it, here or in the other question."""
 
     question: str
-    op: Literal[*COMPARE]
+    op: Literal[*COMPARE, "more_than_answer", "less_than_answer"]
     value: bool | int | float | str | tuple[str, ...]
 
     def limit(self, answers: dict[str, Answer]) -> Answer | tuple[str, ...]:
@@ -79,7 +72,7 @@ class Line(Frozen):
     def holds(self, answers: dict[str, Answer]) -> bool:
         """Whether the answers fulfil this line."""
         answer, limit = answers.get(self.question), self.limit(answers)
-        return None not in (answer, limit) and bool(COMPARE[self.op](limit, answer))
+        return None not in (answer, limit) and bool(COMPARE[self.op.removesuffix("_answer")](limit, answer))
 
 
 class Condition(Frozen):
@@ -131,8 +124,8 @@ class Contradiction(Condition):
 class RuleTable(Frozen):
     """Everything in tables/diagnosis.yaml; outcomes stand in order of effort, cheapest first.
 
-    `axes` are what the portfolio is ranked by, with their meaning; `splits` are the answers set for each part of a
-    mixed need.
+    `axes` are what the portfolio is ranked by, with their meaning; `headline` holds the sentences for the room, by the
+    fact each one tells; `splits` are the answers set for each part of a mixed need.
     """
 
     as_of: date
@@ -140,6 +133,7 @@ class RuleTable(Frozen):
     strength_words: dict[str, float]
     portfolio_means: str
     axes: dict[str, str]
+    headline: dict[Literal["cases", "training", "first", "stopped"], str]
     questions: tuple[Question, ...] = Field(min_length=1)
     contradictions: tuple[Contradiction, ...]
     steps: dict[str, str]
@@ -149,9 +143,8 @@ class RuleTable(Frozen):
 
     def outcome(self, outcome_id: str) -> Outcome:
         """The outcome with this id; raises ValueError listing the known ids."""
-        known = {outcome.id: outcome for outcome in self.outcomes}
-        _refuse_unknown("outcome", [outcome_id], known, "rules")
-        return known[outcome_id]
+        _refuse_unknown("outcome", [outcome_id], [outcome.id for outcome in self.outcomes], "rules")
+        return next(outcome for outcome in self.outcomes if outcome.id == outcome_id)
 
 
 class UseCase(Frozen, allow_inf_nan=True):
@@ -242,8 +235,9 @@ def diagnose(use_case: UseCase, rules: RuleTable) -> Verdict:
     check_answers(use_case.answers, rules, f"use case '{use_case.id}'")
     answers = use_case.answers
     _, scores, fired = _rank(answers, rules)
-    standing = _standing(answers, rules, rules.questions)
+    standing = _standing(answers, rules)
     outcome = rules.outcome(standing["outcome"])
+    mixed = outcome.id == HYBRID or (answers.get("need") == "both" and outcome.id != STOP)
     return Verdict(
         **standing,
         use_case=use_case.id,
@@ -254,7 +248,7 @@ def diagnose(use_case: UseCase, rules: RuleTable) -> Verdict:
         fired=fired,
         missing=_missing(answers, rules.questions),
         flips=_flips(answers, rules, outcome.id),
-        parts=_parts(answers, rules, outcome.id),
+        parts=tuple(Part(kind=kind, **_standing(answers, rules, kind)) for kind in rules.splits if mixed),
         notes=tuple(rule.note for rule in fired if rule.note),
         where=tuple(rule.where for rule in fired if rule.where),
         portfolio=_points(fired, rules.axes),
@@ -269,9 +263,9 @@ def diagnose_all(use_cases: Iterable[UseCase], rules: RuleTable) -> DiagnosisRes
     verdicts = tuple(diagnose(case, rules) for case in use_cases)
     if not verdicts:
         raise ValueError("there are no use cases; add at least one to use_cases.yaml")
-    effort = [outcome.id for outcome in rules.outcomes]
-    order = sorted(verdicts, key=lambda v: (v.outcome == STOP, -sum(v.portfolio.values()), effort.index(v.outcome)))
-    return DiagnosisResult(verdicts=verdicts, portfolio=tuple(v.use_case for v in order), headline=_headline(order))
+    by_effort = sorted(verdicts, key=lambda v: list(v.scores).index(v.outcome))  # the table's order, cheapest first
+    order = sorted(by_effort, key=lambda v: (v.outcome == STOP, -sum(v.portfolio.values())))
+    return DiagnosisResult(verdicts=verdicts, portfolio=[v.use_case for v in order], headline=_headline(order, rules))
 
 
 def check_answers(answers: dict[str, Answer], rules: RuleTable, where: str) -> None:
@@ -281,7 +275,7 @@ def check_answers(answers: dict[str, Answer], rules: RuleTable, where: str) -> N
     for key, answer in answers.items():
         if problem := known[key].problem(answer):
             raise ValueError(f"{where}: {key}: {problem}.")
-    if clash := _contradiction(answers, rules):
+    for clash in (c for c in rules.contradictions if c.holds(answers)):
         facts = " and ".join(f"{t.question} is {known[t.question].show(answers[t.question])}" for t in clash.all)
         raise ValueError(f"{where}: {facts} cannot all be true. {clash.fix}")
 
@@ -318,86 +312,61 @@ def _rank(answers: dict[str, Answer], rules: RuleTable) -> tuple[list[str], dict
     """Outcomes that are not ruled out (best first, ties in the table's order), points of all, rules that fired."""
     fired = [rule for rule in rules.rules if rule.when.holds(answers)]
     scores = _points(fired, [outcome.id for outcome in rules.outcomes])
-    excluded = {outcome for rule in fired for outcome in rule.excludes}
-    if not any(STOP in rule.effects for rule in fired):
-        excluded.add(STOP)  # it is a finding of its own, never just the last one left
-    return sorted(scores.keys() - excluded, key=lambda o: (-scores[o], list(scores).index(o))), scores, fired
+    # Not to build is a finding of its own, never just the last one left: it is out unless a rule speaks of it.
+    excluded = {STOP}.difference(*(rule.effects for rule in fired)).union(*(rule.excludes for rule in fired))
+    return sorted((o for o in scores if o not in excluded), key=scores.get, reverse=True), scores, fired
 
 
 def _points(fired: list[Rule], names: Iterable[str]) -> dict[str, float]:
     return {name: sum(rule.effects.get(name, 0) for rule in fired) for name in names}
 
 
-def _standing(answers: dict[str, Answer], rules: RuleTable, asked: Sequence[Question]) -> dict[str, Any]:
-    """The fields of a Standing; strength as defined in the table, over the questions asked."""
-    order, scores, _ = _rank(answers, rules)
-    share_answered = 1 - len(_missing(answers, asked)) / len(asked)
-    best, rivals = scores[order[0]], [o for o in order[1:] if scores[o] > 0]
-    lead = (best - scores[rivals[0]] if rivals else best) / best if best > 0 else 0.0
-    strength = round(lead * share_answered, 4)
-    return {
-        "outcome": order[0],
-        "runner_up": rivals[0] if rivals else None,
-        "strength": strength,
-        "strength_word": next(word for word, least in rules.strength_words.items() if strength >= least),
-    }
+def _standing(answers: dict[str, Answer], rules: RuleTable, part: str = "") -> dict[str, Any]:
+    """The fields of a Standing, of the whole need or of one part, which leaves the other part's questions out."""
+    asked = [q for q in rules.questions if part in ("", q.group) or q.group not in rules.splits]
+    kept = {q.id: answers.get(q.id) for q in asked} | rules.splits.get(part, {})
+    order, scores, _ = _rank(kept, rules)
+    best, runner_up = order[0], next((o for o in order[1:] if scores[o] > 0), None)
+    lead = (scores[best] - scores.get(runner_up, 0)) / scores[best] if scores[best] > 0 else 0.0
+    strength = round(lead * (1 - len(_missing(kept, asked)) / len(asked)), 4)
+    word = next(word for word, least in rules.strength_words.items() if strength >= least)
+    return {"outcome": best, "runner_up": runner_up, "strength": strength, "strength_word": word}
 
 
 def _missing(answers: dict[str, Answer], questions: Iterable[Question]) -> tuple[str, ...]:
     return tuple(q.id for q in questions if answers.get(q.id) in (None, q.open))
 
 
-def _contradiction(answers: dict[str, Answer], rules: RuleTable) -> Contradiction | None:
-    return next((c for c in rules.contradictions if c.holds(answers)), None)
-
-
 def _flips(answers: dict[str, Answer], rules: RuleTable, outcome: str) -> tuple[FlipPoint, ...]:
     """Every single answer that changes the outcome; for numbers the nearest one for each new outcome."""
-    flips = []
+    flips: dict[tuple[str, str], FlipPoint] = {}
     for question in rules.questions:
-        found: dict[str, FlipPoint] = {}
         for then in _candidates(question, rules, answers):
             changed = answers | {question.id: then}
             other = _rank(changed, rules)[0][0]
-            if other != outcome and not _contradiction(changed, rules):
-                found.setdefault(other, FlipPoint(question=question.id, answer=then, outcome=other))
-        flips += found.values()
-    return tuple(flips)
+            if other != outcome and not any(clash.holds(changed) for clash in rules.contradictions):
+                flips.setdefault((question.id, other), FlipPoint(question=question.id, answer=then, outcome=other))
+    return tuple(flips.values())
 
 
-def _candidates(question: Question, rules: RuleTable, answers: dict[str, Answer]) -> list[Answer]:
-    """Other answers worth trying: all choices, or the numbers at and beside each threshold, nearest first."""
-    now = answers.get(question.id)
-    if question.type != "number":
-        return [o for o in question.options if o not in (now, question.open)]
-    tests = [t for rule in rules.rules for t in rule.when.all + rule.when.any if t.question == question.id]
-    limits = {limit for t in tests if (limit := t.limit(answers)) is not None}
-    near = {round(limit + side * question.step, 6): side for side in (-1, 1, 0) for limit in limits}
-    tried = [n for n in near if question.low <= n <= question.high and n != now]
+def _candidates(asked: Question, rules: RuleTable, answers: dict[str, Answer]) -> list[Answer]:
+    """The answers worth trying: all choices, or the numbers at and beside each threshold, nearest first."""
+    if asked.choices:
+        return [choice for choice in asked.choices if choice != asked.open]
+    now, lines = answers.get(asked.id), [line for rule in rules.rules for line in rule.when.all + rule.when.any]
+    limits = {line.limit(answers) for line in lines if line.question == asked.id} - {None}
+    near = {round(limit + side * asked.step, 6): side for side in (-1, 1, 0) for limit in limits}
+    tried = [number for number in near if not asked.problem(number)]
     return sorted(tried, key=lambda n: (abs(near[n] if now is None else n - now), n))
 
 
-def _parts(answers: dict[str, Answer], rules: RuleTable, outcome: str) -> tuple[Part, ...]:
-    """For a mixed need, the outcome of each half judged alone; empty for a single need or a case not to build."""
-    if outcome == STOP or (answers.get("need") != "both" and outcome != HYBRID):
-        return ()
-    parts = []
-    for kind, sets in rules.splits.items():
-        asked = [q for q in rules.questions if q.group == kind or q.group not in rules.splits]
-        kept = {q.id: answers.get(q.id) for q in asked} | sets
-        parts.append(Part(kind=kind, **_standing(kept, rules, asked)))
-    return tuple(parts)
-
-
-def _headline(order: list[Verdict]) -> str:
-    """One sentence with counts, then the first use case to take up, and those not to build."""
-    know, act, both = (sum(v.need == need for v in order) for need in ("know", "act", "both"))
-    training = sum(v.outcome in ("lora", "smaller_tuned_model") for v in order)
-    stopped = "; ".join(v.name for v in order if v.outcome == STOP)
-    words = f"Use cases: {len(order)}, of which {know} to know something, {act} to act differently, {both} to do both. "
-    words += f"May come to training, after cheaper steps and the gate: {training}."
-    words += "" if order[0].outcome == STOP else f" First: {order[0].name} ({order[0].outcome_name})."
-    return words + (f" Not to be built as described: {stopped}." if stopped else "")
+def _headline(order: list[Verdict], rules: RuleTable) -> str:
+    """The table's sentences with counts, the first use case to take up, and those not to build."""
+    facts = {need: sum(v.need == need for v in order) for need in ("know", "act", "both")} | {"cases": len(order)}
+    facts["training"] = sum(v.outcome in ("lora", "smaller_tuned_model") for v in order)
+    facts["first"] = "" if order[0].outcome == STOP else f"{order[0].name} ({order[0].outcome_name})"
+    facts["stopped"] = "; ".join(v.name for v in order if v.outcome == STOP)
+    return " ".join(said.format(**facts) for fact, said in rules.headline.items() if facts[fact] != "")
 
 
 def _refuse_unknown(what: str, named: Iterable[str], known: Collection[str], where: str) -> None:

@@ -64,14 +64,14 @@ def diagnosis_form(client: Engagement, rules: RuleTable, use_case: UseCase) -> w
 
 def _question(question: Question, answer: Any) -> w.Widget:
     said = {"description": question.label, "style": WIDE}
-    if question.type == "number":
+    if not question.choices:
         return w.Text(value="" if answer is None else str(answer), placeholder=question.unit, **said)
-    options = [("not known", ""), *((question.show(option), option) for option in question.options)]
+    options = [("not known", ""), *((question.show(option), option) for option in question.choices)]
     return w.Dropdown(options=options, value="" if answer is None else answer, **said)
 
 
 def _answer(question: Question, value: Any) -> Any:
-    if question.type == "number":
+    if not question.choices:
         with suppress(ValueError):  # what is no number stays a text, and that is no answer to this question
             value = float(value) if "." in value else int(value)
     answer = None if value == "" else value
