@@ -29,8 +29,7 @@ MAX_LINE = 64_000_000
 HIDDEN = (".", "~$")  # how the names of hidden files begin, and of the locks that Office leaves beside an open file
 
 
-@dataclass(frozen=True)
-class FileReport:
+class FileReport(NamedTuple):
     """What became of one file: its status, why, how many sections and words it gave."""
 
     source: str
@@ -133,8 +132,8 @@ def load_folder(folder: Path, manifest: Path | None = None) -> Corpus:
     files: list[FileReport] = []
     seen: dict[tuple[str, FileEntry], str] = {}
     with closing(ReaderProcess()) as process:
-        for source in tqdm(found, "reading", leave=False, disable=len(found) <= 100, unit="file"):
-            path, fault = found[source]
+        bar = tqdm(found.items(), "reading", leave=False, disable=len(found) <= 100, unit="file")
+        for source, (path, fault) in bar:
             reply = {"error": fault} if fault else process.read(path.absolute())
             status, reason = _fate(source, reply, entries[source], seen)
             taken = list(_sections(source, reply, entries[source])) if status == "indexed" else []

@@ -26,6 +26,7 @@ from playbook.engagement import write_atomic
 Filter = Callable[[Document], bool]
 Roles = Iterable[str] | None
 Found = tuple[Document, float]
+TextOf = Callable[[Document], str] | None
 FILE = "passages.index"
 EVERYONE = "everyone"  # the role that every asker has
 
@@ -46,7 +47,7 @@ class FaissStore(VectorStore):
     index on disk that was opened or saved last; `embedded` counts the texts embedded so far.
     """
 
-    def __init__(self, embedding: Embeddings, text_of: Callable[[Document], str] | None = None) -> None:
+    def __init__(self, embedding: Embeddings, text_of: TextOf = None) -> None:
         self.embedding = embedding
         self.text_of = text_of or (lambda document: document.page_content)
         self.embedded, self.generation, self._home = 0, "", Path()
@@ -174,12 +175,11 @@ class FaissStore(VectorStore):
         rows = [{"id": i, "page_content": d.page_content, "metadata": d.metadata} for i, d in self.documents.items()]
         head = json.dumps({"embedder": self.fingerprint, "keys": self.keys, "documents": rows}, ensure_ascii=False)
         buffer = io.BytesIO()
-        buffer.write(head.encode("utf-8", "surrogatepass") + b"\n")
         np.save(buffer, self.vectors, allow_pickle=False)
-        data = buffer.getvalue()
+        data = head.encode("utf-8", "surrogatepass") + b"\n" + buffer.getvalue()
         digest = hashlib.sha256(data).hexdigest()
         with one_writer(folder):
-            current = _generation(folder / FILE)
+            current = (folder / FILE).read_bytes()[:64].decode("ascii", "replace") if (folder / FILE).is_file() else ""
             if self._home == folder.resolve() and current not in ("", digest, self.generation):
                 raise IndexBusy(f"The index in {folder} has been changed since it was opened here: open it again.")
             if current != digest:
@@ -188,9 +188,7 @@ class FaissStore(VectorStore):
             _sweep(folder)
 
     @classmethod
-    def open(
-        cls, folder: Path, embedding: Embeddings, text_of: Callable[[Document], str] | None = None
-    ) -> "FaissStore":
+    def open(cls, folder: Path, embedding: Embeddings, text_of: TextOf = None) -> "FaissStore":
         """Read the index; an absent one gives an empty store.
 
         Raises IndexMismatch when another embedder made it (naming both) or a byte has changed.
@@ -235,14 +233,6 @@ def one_writer(folder: Path, wait: float = 2.0) -> AbstractContextManager[Any]:
 def _may_see(metadata: dict[str, Any], asker: frozenset[str]) -> bool:
     audience = metadata.get("audience", [EVERYONE])
     return isinstance(audience, list | tuple) and any(isinstance(role, str) and role in asker for role in audience)
-
-
-def _generation(file: Path) -> str:
-    """The hash at the head of an index file, "" without one."""
-    if not file.is_file():
-        return ""
-    with file.open("rb") as opened:
-        return opened.read(64).decode("ascii", "replace")
 
 
 def _sweep(folder: Path) -> None:
