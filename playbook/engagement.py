@@ -115,30 +115,27 @@ class Engagement:
             fix = f"Run notebooks/{ROUTE[artifact]}.ipynb again."
             raise EngagementError(f"{path} does not fit this version of the playbook ({error}). {fix}") from error
 
-    def result_hash(self, artifact: str) -> str:
-        """SHA-256 of an artifact's `result`, the part that counts as evidence."""
-        result = self.load(artifact, RootModel[dict[str, Any]]).root
-        return sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
-
     def inside(self, path: Path) -> str:
         """A path as recorded in an artifact: relative to the client's inputs or to what was written for the client."""
-        base = self.inputs if path.is_relative_to(self.inputs) else self.work
-        return path.relative_to(base).as_posix()
+        return path.relative_to(self.inputs if path.is_relative_to(self.inputs) else self.work).as_posix()
 
     def input_hash(self, name: str) -> str:
-        """Hash of what an artifact recorded under `name`: an earlier artifact's result, a file or a folder."""
+        """SHA-256 of what an artifact recorded under `name`: a file, a folder, or an earlier artifact's `result`.
+
+        Of an artifact, `result` is the part that counts as evidence.
+        """
         if name in ROUTE:
-            return self.result_hash(name)
-        given = self.inputs / name
-        return fingerprint(given if given.exists() else self.work / name)
+            result = self.load(name, RootModel[dict[str, Any]]).root
+            return sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
+        return fingerprint(self.inputs / name if (self.inputs / name).exists() else self.work / name)
 
     def save(
-        self, name: str, result: BaseModel, inputs: Iterable[Path | str] = (), timings: dict[str, float] | None = None
+        self, name: str, result: BaseModel, inputs: Iterable[Path | str] = (), timings: dict | None = None
     ) -> Path:
-        """Write one artifact atomically and return its path; `timings` (milliseconds) go into its `run` part.
+        """Write one artifact atomically and return its path; `timings` (name: milliseconds) go into its `run` part.
 
         Its `result` is compared in tests; its `run` (time, host, versions) never is. `inputs` are files or folders of
-        this engagement, or earlier artifacts' names; the settings always count.
+        this engagement, recorded relative to `inputs` or `work`, or earlier artifacts' names; the settings always count.
         """
         if name not in ROUTE:
             raise EngagementError(f"'{name}' is not an artifact of the route; use one of {', '.join(ROUTE)}.")
@@ -192,15 +189,16 @@ def create_engagement(name: str, settings: Settings, files: dict[str, Path]) -> 
     Raises EngagementError for a bad or taken name, and for a folder that cannot be copied.
     """
     if not re.fullmatch(NAME_PATTERN, name) or name == SAMPLE:
-        fix = f"use 1 to 40 small letters, digits, - or _, and not '{SAMPLE}'"
-        raise EngagementError(f"'{name}' cannot be an engagement's name: {fix}.")
+        fix = f"use 1 to 40 small letters, digits, - or _, and not '{SAMPLE}'."
+        raise EngagementError(f"'{name}' cannot be an engagement's name: {fix}")
     target = engagements_folder() / name
     if target.exists():
         raise EngagementError(f"{target} exists already: choose another name or move that folder away.")
-    around = [source for source in files.values() if target.is_relative_to(source.resolve())]
-    if around:  # copying it would copy the copy, and so on
-        fix = "give a folder with only the client's documents"
-        raise EngagementError(f"{around[0]} holds the engagements folder: {fix}.")
+    for source in files.values():
+        if target.is_relative_to(source.resolve()):  # copying it would copy the copy, and so on
+            raise EngagementError(
+                f"{source} holds the engagements folder: give a folder with only the client's documents."
+            )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target.parent) as scratch:
         draft = Path(scratch) / name
