@@ -23,17 +23,16 @@ class Frozen(BaseModel):
 class Lined(dict[str, Any]):
     """A mapping read from YAML that remembers the line on which each of its keys stands."""
 
-    def __init__(self, values: Mapping[str, Any], lines: dict[str, int]) -> None:
-        super().__init__(values)
-        self.lines = lines
+    lines: Mapping[str, int] = {}
 
 
 class _Loader(yaml.SafeLoader):
     """Builds Lined mappings, and refuses a key of a mapping, or an id in a list, that is there twice."""
 
     def mapping(self, node: yaml.MappingNode) -> Lined:
-        lines = _once((str(key.value), key.start_mark.line + 1) for key, _ in node.value)
-        return Lined(self.construct_mapping(node, deep=True), lines)
+        found = Lined(self.construct_mapping(node, deep=True))
+        found.lines = _once((str(key.value), key.start_mark.line + 1) for key, _ in node.value)
+        return found
 
     def sequence(self, node: yaml.SequenceNode) -> list[Any]:
         entries = self.construct_sequence(node, deep=True)
@@ -66,7 +65,7 @@ def read_yaml(path: Path) -> Lined:
         raise ValueError(f"{path}: not readable YAML: {' '.join(str(error).split())}. Correct that line.") from error
     if not isinstance(found, Lined | None):
         raise ValueError(f"{path} holds no entries; write them as 'name: value'.")
-    return found or Lined({}, {})
+    return found or Lined()
 
 
 _MISTAKES: dict[str, str] = read_yaml(TABLES / "mistakes.yaml")

@@ -73,7 +73,11 @@ class ReaderProcess:
 
     def read(self, path: Path) -> dict[str, Any]:
         """What `readers.answer` gives for a file, or {"error": reason} when the process died, hung or said too much."""
-        process, late = self._process or self._start(), threading.Event()
+        if not self._process:
+            paths = [str(Path(__file__).resolve().parents[1]), *filter(None, sys.path)]
+            own = {"env": {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, "start_new_session": True}
+            self._process = Popen(self.command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, **own)
+        process, late = self._process, threading.Event()
         timer = threading.Timer(self.seconds, lambda: (late.set(), _kill(process)))  # which ends the wait for an answer
         timer.start()
         try:
@@ -87,12 +91,6 @@ class ReaderProcess:
         if late.is_set() or reply.get("fatal"):
             self.close()
         return reply
-
-    def _start(self) -> Popen[bytes]:
-        paths = [str(Path(__file__).resolve().parents[1]), *filter(None, sys.path)]
-        own = {"env": {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, "start_new_session": True}
-        self._process = Popen(self.command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, **own)
-        return self._process
 
     def close(self) -> None:
         """End the process and everything it started."""

@@ -26,6 +26,7 @@ from playbook.checked import TABLES, Frozen, Model, build, load, read_yaml
 SAMPLE = "sample"
 SAMPLE_FOLDER = "sample_client"
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,39}"
+Read = Iterable[Path | str]  # what an artifact was made of: files and folders, or names of earlier artifacts
 ROUTE: dict[str, str] = read_yaml(TABLES / "route.yaml")  # artifact -> the notebook that writes it, in order
 PACKAGES = ("torch", "transformers", "peft", "sentence-transformers", "faiss-cpu", "langchain-core")
 
@@ -129,13 +130,11 @@ class Engagement:
             return sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
         return fingerprint(self.inputs / name if (self.inputs / name).exists() else self.work / name)
 
-    def save(
-        self, name: str, result: BaseModel, inputs: Iterable[Path | str] = (), timings: dict | None = None
-    ) -> Path:
-        """Write one artifact atomically and return its path; `timings` (name: milliseconds) go into its `run` part.
+    def save(self, name: str, result: BaseModel, inputs: Read = (), timings: dict[str, float] | None = None) -> Path:
+        """Write one artifact atomically and return its path; `timings` (milliseconds) go into its `run` part.
 
         Its `result` is compared in tests; its `run` (time, host, versions) never is. `inputs` are files or folders of
-        this engagement, recorded relative to `inputs` or `work`, or earlier artifacts' names; the settings always count.
+        this engagement, or earlier artifacts' names; the settings always count.
         """
         if name not in ROUTE:
             raise EngagementError(f"'{name}' is not an artifact of the route; use one of {', '.join(ROUTE)}.")
@@ -189,16 +188,14 @@ def create_engagement(name: str, settings: Settings, files: dict[str, Path]) -> 
     Raises EngagementError for a bad or taken name, and for a folder that cannot be copied.
     """
     if not re.fullmatch(NAME_PATTERN, name) or name == SAMPLE:
-        fix = f"use 1 to 40 small letters, digits, - or _, and not '{SAMPLE}'."
-        raise EngagementError(f"'{name}' cannot be an engagement's name: {fix}")
+        fix = f"use 1 to 40 small letters, digits, - or _, and not '{SAMPLE}'"
+        raise EngagementError(f"'{name}' cannot be an engagement's name: {fix}.")
     target = engagements_folder() / name
     if target.exists():
         raise EngagementError(f"{target} exists already: choose another name or move that folder away.")
     for source in files.values():
         if target.is_relative_to(source.resolve()):  # copying it would copy the copy, and so on
-            raise EngagementError(
-                f"{source} holds the engagements folder: give a folder with only the client's documents."
-            )
+            raise EngagementError(f"{source} holds the engagements folder: give one with only the client's documents.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target.parent) as scratch:
         draft = Path(scratch) / name

@@ -142,8 +142,7 @@ class FaissStore(VectorStore):
         chosen = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
         query = np.array(vector, np.float32).reshape(1, -1)
         faiss.normalize_L2(query)
-        wanted = min(k, len(self._rows))
-        scores, found = self._index.search(query, wanted, params=faiss.SearchParameters(sel=chosen))
+        scores, found = self._index.search(query, min(k, len(self)), params=faiss.SearchParameters(sel=chosen))
         return [(self._rows[n], float(s)) for n, s in zip(found[0], scores[0], strict=True) if n >= 0]
 
     def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[Found]:
@@ -210,8 +209,7 @@ class FaissStore(VectorStore):
         if made != store.fingerprint:
             store.embedding = getattr(embedding, "matching", lambda _: embedding)(made)
         if made != store.fingerprint:
-            reason = f"was made by {made}, but this engagement uses {store.fingerprint}"
-            raise IndexMismatch(f"The index in {folder} {reason}: {again}")
+            raise IndexMismatch(f"Index {folder} was made by {made}, but this client uses {store.fingerprint}: {again}")
         documents = {row["id"]: Document(**row) for row in held["documents"]}
         store._set(documents, held["keys"], np.load(io.BytesIO(array), allow_pickle=False))
         return store
