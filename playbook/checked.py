@@ -23,16 +23,17 @@ class Frozen(BaseModel):
 class Lined(dict[str, Any]):
     """A mapping read from YAML that remembers the line on which each of its keys stands."""
 
-    lines: Mapping[str, int] = {}
+    def __init__(self, values: Mapping[str, Any], lines: dict[str, int]) -> None:
+        super().__init__(values)
+        self.lines = lines
 
 
 class _Loader(yaml.SafeLoader):
     """Builds Lined mappings, and refuses a key of a mapping, or an id in a list, that is there twice."""
 
     def mapping(self, node: yaml.MappingNode) -> Lined:
-        found = Lined(self.construct_mapping(node, deep=True))
-        found.lines = _once((str(key.value), key.start_mark.line + 1) for key, _ in node.value)
-        return found
+        lines = _once((str(key.value), key.start_mark.line + 1) for key, _ in node.value)  # before `<<` is merged in
+        return Lined(self.construct_mapping(node, deep=True), lines)
 
     def sequence(self, node: yaml.SequenceNode) -> list[Any]:
         entries = self.construct_sequence(node, deep=True)
@@ -65,7 +66,7 @@ def read_yaml(path: Path) -> Lined:
         raise ValueError(f"{path}: not readable YAML: {' '.join(str(error).split())}. Correct that line.") from error
     if not isinstance(found, Lined | None):
         raise ValueError(f"{path} holds no entries; write them as 'name: value'.")
-    return found or Lined()
+    return found or Lined({}, {})
 
 
 _MISTAKES: dict[str, str] = read_yaml(TABLES / "mistakes.yaml")

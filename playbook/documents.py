@@ -126,8 +126,7 @@ def load_folder(folder: Path, manifest: Path | None = None) -> Corpus:
     if not found:
         raise ValueError(f"{folder} holds no files: put at least one document into it.")
     entries = load_manifest(manifest, set(found))
-    sections: list[Document] = []
-    files: list[FileReport] = []
+    sections, files = list[Document](), list[FileReport]()
     seen: dict[tuple[str, FileEntry], str] = {}
     with closing(ReaderProcess()) as process:
         bar = tqdm(found.items(), "reading", leave=False, disable=len(found) <= 100, unit="file")
