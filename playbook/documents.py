@@ -29,7 +29,8 @@ MAX_LINE = 64_000_000
 HIDDEN = (".", "~$")  # how the names of hidden files begin, and of the locks that Office leaves beside an open file
 
 
-class FileReport(NamedTuple):
+@dataclass(frozen=True)
+class FileReport:
     """What became of one file: its status, why, how many sections and words it gave."""
 
     source: str
