@@ -32,7 +32,7 @@ class _Loader(yaml.SafeLoader):
     """Builds Lined mappings, and refuses a key of a mapping, or an id in a list, that is there twice."""
 
     def mapping(self, node: yaml.MappingNode) -> Lined:
-        lines = _once((str(key.value), key.start_mark.line + 1) for key, _ in node.value)
+        lines = _once((str(key.value), key.start_mark.line + 1) for key, _ in node.value)  # before `<<` is merged in
         return Lined(self.construct_mapping(node, deep=True), lines)
 
     def sequence(self, node: yaml.SequenceNode) -> list[Any]:
@@ -69,6 +69,9 @@ def read_yaml(path: Path) -> Lined:
     return found or Lined({}, {})
 
 
+_MISTAKES: dict[str, str] = read_yaml(TABLES / "mistakes.yaml")
+
+
 def place(path: Path, data: Lined, *loc: str | int) -> str:
     """Where a part of a file stands, for messages; `loc` holds the keys and positions that lead to it."""
     return _spot(str(path), data, loc)[0]
@@ -100,17 +103,10 @@ def build(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
     except ValidationError as error:
         first = error.errors()[0]
         spot, field = _spot(where, data, first["loc"])
-        fixes = {
-            "extra_forbidden": f"unknown field '{field}'; use only {', '.join(_fields(model, first['loc']))}",
-            "missing": f"'{field}' is missing; add it",
-            "too_short": f"'{field}' is empty; give at least one",
-            "string_too_short": f"'{field}' is empty; fill it in",
-            "bool_parsing": f"'{field}' is {first['input']!r:.60}; write yes or no",
-            "date_from_datetime_parsing": f"{field} {first['input']!r:.60} is not a date; write it as YYYY-MM-DD",
-            "value_error": first["msg"].removeprefix("Value error, "),
-        }
-        fix = fixes.get(first["type"], f"'{field}' is {first['input']!r:.60}: {first['msg']}; correct it")
-        raise ValueError(f"{spot}: {fix.rstrip('.')}.") from error
+        says, known = first["msg"].removeprefix("Value error, "), ", ".join(_fields(model, first["loc"]))
+        fix = _MISTAKES.get(first["type"], _MISTAKES["other"])
+        told = fix.format(field=field, value=f"{first['input']!r:.60}", says=says, known=known)
+        raise ValueError(f"{spot}: {told.rstrip('.')}.") from error
 
 
 def _fields(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:

@@ -74,7 +74,11 @@ class ReaderProcess:
 
     def read(self, path: Path) -> dict[str, Any]:
         """What `readers.answer` gives for a file, or {"error": reason} when the process died, hung or said too much."""
-        process, late = self._process or self._start(), threading.Event()
+        if not self._process:
+            paths = [str(Path(__file__).resolve().parents[1]), *filter(None, sys.path)]
+            own = {"env": {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, "start_new_session": True}
+            self._process = Popen(self.command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, **own)
+        process, late = self._process, threading.Event()
         timer = threading.Timer(self.seconds, lambda: (late.set(), _kill(process)))  # which ends the wait for an answer
         timer.start()
         try:
@@ -88,12 +92,6 @@ class ReaderProcess:
         if late.is_set() or reply.get("fatal"):
             self.close()
         return reply
-
-    def _start(self) -> Popen[bytes]:
-        paths = [str(Path(__file__).resolve().parents[1]), *filter(None, sys.path)]
-        own = {"env": {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, "start_new_session": True}
-        self._process = Popen(self.command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, **own)
-        return self._process
 
     def close(self) -> None:
         """End the process and everything it started."""
@@ -129,12 +127,11 @@ def load_folder(folder: Path, manifest: Path | None = None) -> Corpus:
     if not found:
         raise ValueError(f"{folder} holds no files: put at least one document into it.")
     entries = load_manifest(manifest, set(found))
-    sections: list[Document] = []
-    files: list[FileReport] = []
+    sections, files = list[Document](), list[FileReport]()
     seen: dict[tuple[str, FileEntry], str] = {}
     with closing(ReaderProcess()) as process:
-        for source in tqdm(found, "reading", leave=False, disable=len(found) <= 100, unit="file"):
-            path, fault = found[source]
+        bar = tqdm(found.items(), "reading", leave=False, disable=len(found) <= 100, unit="file")
+        for source, (path, fault) in bar:
             reply = {"error": fault} if fault else process.read(path.absolute())
             status, reason = _fate(source, reply, entries[source], seen)
             taken = list(_sections(source, reply, entries[source])) if status == "indexed" else []

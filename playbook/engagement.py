@@ -4,7 +4,6 @@ Knows file names and how to write a file so that it is never half there. It does
 question or a gate is: callers hand it pydantic models and get them back.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -15,6 +14,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from playbook.checked import TABLES, Frozen, Model, build, load, read_yaml
 SAMPLE = "sample"
 SAMPLE_FOLDER = "sample_client"
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,39}"
-SCHEMA_VERSION = 1
+Read = Iterable[Path | str]  # what an artifact was made of: files and folders, or names of earlier artifacts
 ROUTE: dict[str, str] = read_yaml(TABLES / "route.yaml")  # artifact -> the notebook that writes it, in order
 PACKAGES = ("torch", "transformers", "peft", "sentence-transformers", "faiss-cpu", "langchain-core")
 
@@ -94,9 +94,7 @@ class Engagement:
 
     def has(self, path: Path) -> bool:
         """Whether an input is there: a non-empty file, or a folder with at least one file."""
-        if path.is_dir():
-            return any(p.is_file() for p in path.rglob("*"))
-        return path.is_file() and path.stat().st_size > 0
+        return any(p.is_file() for p in path.rglob("*")) or (path.is_file() and path.stat().st_size > 0)
 
     def artifact_path(self, artifact: str) -> Path:
         """Where an artifact is read from; for the sample client the committed sample run fills in.
@@ -118,26 +116,21 @@ class Engagement:
             fix = f"Run notebooks/{ROUTE[artifact]}.ipynb again."
             raise EngagementError(f"{path} does not fit this version of the playbook ({error}). {fix}") from error
 
-    def result_hash(self, artifact: str) -> str:
-        """SHA-256 of an artifact's `result`, the part that counts as evidence."""
-        result = self.load(artifact, RootModel[dict[str, Any]]).root
-        return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
-
     def inside(self, path: Path) -> str:
         """A path as recorded in an artifact: relative to the client's inputs or to what was written for the client."""
-        base = self.inputs if path.is_relative_to(self.inputs) else self.work
-        return path.relative_to(base).as_posix()
+        return path.relative_to(self.inputs if path.is_relative_to(self.inputs) else self.work).as_posix()
 
     def input_hash(self, name: str) -> str:
-        """Hash of what an artifact recorded under `name`: an earlier artifact's result, a file or a folder."""
-        if name in ROUTE:
-            return self.result_hash(name)
-        given = self.inputs / name
-        return fingerprint(given if given.exists() else self.work / name)
+        """SHA-256 of what an artifact recorded under `name`: a file, a folder, or an earlier artifact's `result`.
 
-    def save(
-        self, name: str, result: BaseModel, inputs: Iterable[Path | str] = (), timings: dict[str, float] | None = None
-    ) -> Path:
+        Of an artifact, `result` is the part that counts as evidence.
+        """
+        if name in ROUTE:
+            result = self.load(name, RootModel[dict[str, Any]]).root
+            return sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
+        return fingerprint(self.inputs / name if (self.inputs / name).exists() else self.work / name)
+
+    def save(self, name: str, result: BaseModel, inputs: Read = (), timings: dict[str, float] | None = None) -> Path:
         """Write one artifact atomically and return its path; `timings` (milliseconds) go into its `run` part.
 
         Its `result` is compared in tests; its `run` (time, host, versions) never is. `inputs` are files or folders of
@@ -148,7 +141,7 @@ class Engagement:
         given = (self.inputs / "settings.yaml", *inputs)
         read = sorted(self.inside(i) if isinstance(i, Path) else i for i in given)
         envelope = {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": 1,
             "artifact": name,
             "client": self.name,
             "as_of": self.settings.as_of.isoformat(),
@@ -156,8 +149,7 @@ class Engagement:
             "result": rounded(result.model_dump(mode="json")),
             "run": run_facts() | ({"milliseconds": timings} if timings else {}),
         }
-        text = json.dumps(envelope, indent=1, ensure_ascii=False)
-        return write_atomic(self.artifacts / f"{name}.json", text + "\n")
+        return write_atomic(self.artifacts / f"{name}.json", json.dumps(envelope, indent=1, ensure_ascii=False) + "\n")
 
 
 def home() -> Path:
@@ -201,10 +193,9 @@ def create_engagement(name: str, settings: Settings, files: dict[str, Path]) -> 
     target = engagements_folder() / name
     if target.exists():
         raise EngagementError(f"{target} exists already: choose another name or move that folder away.")
-    around = [source for source in files.values() if target.is_relative_to(source.resolve())]
-    if around:  # copying it would copy the copy, and so on
-        fix = "give a folder with only the client's documents"
-        raise EngagementError(f"{around[0]} holds the engagements folder: {fix}.")
+    for source in files.values():
+        if target.is_relative_to(source.resolve()):  # copying it would copy the copy, and so on
+            raise EngagementError(f"{source} holds the engagements folder: give one with only the client's documents.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target.parent) as scratch:
         draft = Path(scratch) / name
@@ -225,20 +216,18 @@ def fingerprint(path: Path) -> str:
     """SHA-256 of a file, or of a folder's relative names and contents in sorted order; 'absent' if not there."""
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file())
-        names = [file.relative_to(path).as_posix().encode() + b"\0" for file in files]
-        hashes = [hashlib.sha256(file.read_bytes()).digest() for file in files]
-        return hashlib.sha256(b"".join(map(bytes.__add__, names, hashes))).hexdigest()
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent"
+        entries = (p.relative_to(path).as_posix().encode() + b"\0" + sha256(p.read_bytes()).digest() for p in files)
+        return sha256(b"".join(entries)).hexdigest()
+    return sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent"
 
 
 def write_atomic(path: Path, content: str | bytes) -> Path:
     """Write a file so that a reader or a crash sees the old or the new content, never a part; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode("utf-8") if isinstance(content, str) else content
     handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(scratch, path)

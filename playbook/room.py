@@ -22,10 +22,6 @@ from playbook.results import Prediction, Probability
 _TABLE = read_yaml(TABLES / "room.yaml")
 
 
-class _Ledger(RootModel[dict[str, dict[str, Probability]]]):
-    """What each person expects of each statement."""
-
-
 class RoomCheck(NamedTuple):
     """One check: what is needed, what was found, whether it is enough, and what to do if not."""
 
@@ -72,10 +68,8 @@ def missing_inputs(client: Engagement, files: dict[str, int]) -> list[str]:
     """What to ask the client for, in words; always the answers to the questions. `files`: as `Corpus.counts` has them."""
     sources = {q.source for q in load_questions(client.questions) if q.source}
     texts = Counter(e.label for e in load_examples(client.examples))
-    names = {
-        "sources": sorted(source for source in sources if not (client.documents / source).is_file()),
-        "labels": sorted(label for label, count in texts.items() if count == 1),
-    }
+    lost = sorted(source for source in sources if not (client.documents / source).is_file())
+    names = {"sources": lost, "labels": sorted(label for label, count in texts.items() if count == 1)}
     counts = files | count_inputs(client) | {what: not some for what, some in names.items()}
     shown = {what: ", ".join(some[:5]) for what, some in names.items()}
     return [ask.format(**shown) for what, ask in _TABLE["missing"].items() if not counts.get(what)]
@@ -90,6 +84,6 @@ def load_predictions(client: Engagement, form: dict[str, int]) -> tuple[Predicti
         rows = [(*key.rsplit("/", 1), value / 100) for key, value in form.items()]
     else:
         raw = read_yaml(client.predictions) if client.has(client.predictions) else {}
-        ledger = build(_Ledger, raw, str(client.predictions))
+        ledger = build(RootModel[dict[str, dict[str, Probability]]], raw, str(client.predictions))
         rows = [(who, statement, p) for who, said in ledger.root.items() for statement, p in said.items()]
     return tuple(Prediction(who=who, statement=statement, probability=p) for who, statement, p in rows)

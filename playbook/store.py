@@ -26,6 +26,7 @@ from playbook.engagement import write_atomic
 Filter = Callable[[Document], bool]
 Roles = Iterable[str] | None
 Found = tuple[Document, float]
+TextOf = Callable[[Document], str] | None
 FILE = "passages.index"
 EVERYONE = "everyone"  # the role that every asker has
 
@@ -46,7 +47,7 @@ class FaissStore(VectorStore):
     index on disk that was opened or saved last; `embedded` counts the texts embedded so far.
     """
 
-    def __init__(self, embedding: Embeddings, text_of: Callable[[Document], str] | None = None) -> None:
+    def __init__(self, embedding: Embeddings, text_of: TextOf = None) -> None:
         self.embedding = embedding
         self.text_of = text_of or (lambda document: document.page_content)
         self.embedded, self.generation, self._home = 0, "", Path()
@@ -141,8 +142,7 @@ class FaissStore(VectorStore):
         chosen = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
         query = np.array(vector, np.float32).reshape(1, -1)
         faiss.normalize_L2(query)
-        wanted = min(k, len(self._rows))
-        scores, found = self._index.search(query, wanted, params=faiss.SearchParameters(sel=chosen))
+        scores, found = self._index.search(query, min(k, len(self)), params=faiss.SearchParameters(sel=chosen))
         return [(self._rows[n], float(s)) for n, s in zip(found[0], scores[0], strict=True) if n >= 0]
 
     def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[Found]:
@@ -174,12 +174,11 @@ class FaissStore(VectorStore):
         rows = [{"id": i, "page_content": d.page_content, "metadata": d.metadata} for i, d in self.documents.items()]
         head = json.dumps({"embedder": self.fingerprint, "keys": self.keys, "documents": rows}, ensure_ascii=False)
         buffer = io.BytesIO()
-        buffer.write(head.encode("utf-8", "surrogatepass") + b"\n")
         np.save(buffer, self.vectors, allow_pickle=False)
-        data = buffer.getvalue()
+        data = head.encode("utf-8", "surrogatepass") + b"\n" + buffer.getvalue()
         digest = hashlib.sha256(data).hexdigest()
         with one_writer(folder):
-            current = _generation(folder / FILE)
+            current = (folder / FILE).read_bytes()[:64].decode("ascii", "replace") if (folder / FILE).is_file() else ""
             if self._home == folder.resolve() and current not in ("", digest, self.generation):
                 raise IndexBusy(f"The index in {folder} has been changed since it was opened here: open it again.")
             if current != digest:
@@ -188,9 +187,7 @@ class FaissStore(VectorStore):
             _sweep(folder)
 
     @classmethod
-    def open(
-        cls, folder: Path, embedding: Embeddings, text_of: Callable[[Document], str] | None = None
-    ) -> "FaissStore":
+    def open(cls, folder: Path, embedding: Embeddings, text_of: TextOf = None) -> "FaissStore":
         """Read the index; an absent one gives an empty store.
 
         Raises IndexMismatch when another embedder made it (naming both) or a byte has changed.
@@ -212,8 +209,7 @@ class FaissStore(VectorStore):
         if made != store.fingerprint:
             store.embedding = getattr(embedding, "matching", lambda _: embedding)(made)
         if made != store.fingerprint:
-            reason = f"was made by {made}, but this engagement uses {store.fingerprint}"
-            raise IndexMismatch(f"The index in {folder} {reason}: {again}")
+            raise IndexMismatch(f"Index {folder} was made by {made}, but this client uses {store.fingerprint}: {again}")
         documents = {row["id"]: Document(**row) for row in held["documents"]}
         store._set(documents, held["keys"], np.load(io.BytesIO(array), allow_pickle=False))
         return store
@@ -235,14 +231,6 @@ def one_writer(folder: Path, wait: float = 2.0) -> AbstractContextManager[Any]:
 def _may_see(metadata: dict[str, Any], asker: frozenset[str]) -> bool:
     audience = metadata.get("audience", [EVERYONE])
     return isinstance(audience, list | tuple) and any(isinstance(role, str) and role in asker for role in audience)
-
-
-def _generation(file: Path) -> str:
-    """The hash at the head of an index file, "" without one."""
-    if not file.is_file():
-        return ""
-    with file.open("rb") as opened:
-        return opened.read(64).decode("ascii", "replace")
 
 
 def _sweep(folder: Path) -> None:

@@ -179,14 +179,14 @@ def test_an_artifact_keeps_what_is_compared_apart_from_what_differs_between_runs
 
 def test_inputs_are_recorded_by_hash_and_earlier_artifacts_by_their_result(client: Engagement) -> None:
     client.save("01_diagnosis", Result(headline="A"))
-    before = client.result_hash("01_diagnosis")
+    before = client.input_hash("01_diagnosis")
     client.save("06_gate", Result(headline="B"), ["01_diagnosis", client.economics])
     assert stored(client, "06_gate")["inputs"]["01_diagnosis"] == before
     assert stored(client, "06_gate")["inputs"]["economics.yaml"] == "absent"
     client.save("01_diagnosis", Result(headline="A"))  # another time of writing, the same result
-    assert client.result_hash("01_diagnosis") == before
+    assert client.input_hash("01_diagnosis") == before
     client.save("01_diagnosis", Result(headline="changed"))
-    assert client.result_hash("01_diagnosis") != before
+    assert client.input_hash("01_diagnosis") != before
 
 
 def test_the_settings_are_an_input_of_every_artifact(client: Engagement) -> None:
@@ -235,7 +235,7 @@ def test_the_hash_of_a_damaged_artifact_is_refused_like_its_result(client: Engag
     client.save("01_diagnosis", Result(headline="A"))
     (client.artifacts / "01_diagnosis.json").write_text("{", encoding="utf-8")
     with pytest.raises(EngagementError, match=r"Run notebooks/01_diagnose\.ipynb again"):
-        client.result_hash("01_diagnosis")
+        client.input_hash("01_diagnosis")
 
 
 def test_rounding_reaches_into_lists_and_dicts_and_leaves_the_rest() -> None:
