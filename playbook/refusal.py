@@ -72,8 +72,7 @@ def calibrate(cases: Sequence[Case]) -> tuple[RefusalModel, list[tuple[float, bo
     Returns the model and these out-of-fold cases (confidence, right, answerable) in their order, twins left out. Raises ValueError
     when the cases have only one outcome.
     """
-    groups = sorted({c.group for c in cases})
-    fold = {group: n % FOLDS for n, group in enumerate(groups)}
+    fold = {group: n % FOLDS for n, group in enumerate(sorted({c.group for c in cases}))}
     rests = [[c for c in cases if fold[c.group] != held_out] for held_out in range(FOLDS)]
     models = [_fit(rest if len({c.right for c in rest}) == 2 else cases) for rest in rests]
     real = [c for c in cases if c.answerable is not None]
