@@ -113,8 +113,7 @@ class Answerer:
 
     def prepare(self, hits: Iterable[Hit]) -> None:
         """Embed the sentences of many passages in one go, which is much faster than question by question."""
-        passages = {h.passage.id: h.passage for h in hits}.values()
-        self.encode([text for passage in passages for text in _sentences(passage).values()])
+        self.encode([text for h in hits for text in _sentences(h.passage).values()])
 
     def draft(self, question: str, hits: Sequence[Hit]) -> Draft:
         """The best one to three verbatim sentences of the passages, at most 80 words together, each cited."""
@@ -138,10 +137,9 @@ class Answerer:
         hit, nearest = hits[place[best]], max(h.cosine for h in hits)
         passage = embedding_text(hit.passage)
         named = _share_held(names_and_numbers(question), " ".join([*(found[c] for c in chosen), passage]))
-        covered = self._coverage(question, passage)
-        features = (float(similarity[best]), nearest, covered, hit.score, named, float(fitting[best]))
+        features = (similarity[best], nearest, self._coverage(question, passage), hit.score, named, fitting[best])
         alike = [c for c, like in zip(cited, vectors @ vectors[best], strict=True) if like >= SAME_TOPIC]
-        return Draft(chosen, features, _conflicts(alike, chosen[0]))
+        return Draft(chosen, tuple(map(float, features)), _conflicts(alike, chosen[0]))
 
     def summarise(self, source: str, sentences: int = 5) -> tuple[Citation, ...]:
         """The sentences of one file nearest to its middle, at most one a passage, in reading order, each cited.
@@ -179,8 +177,8 @@ class Answerer:
         """Supported statements, their citations, why there is no answer (empty if there is), statements dropped."""
         numbered = [f"[{n}] ({h.passage.metadata['source']}) {h.passage.page_content}" for n, h in enumerate(hits, 1)]
         prompt = _WORDS["prompt"].format(passages="\n".join(numbered), question=question)
-        reply = str(self.chat.invoke(prompt).text)
-        reply = "".join(c for c in reply if c.isprintable() or c in "\n\t")  # marks and links stay the text they are
+        # control characters go; marks and links stay the text they are
+        reply = "".join(c for c in str(self.chat.invoke(prompt).text) if c.isprintable() or c in "\n\t")
         if re.match(r"\W*REFUSE\b", reply):
             return reply, (), "the chat model found no answer in the passages", 0
         found = [(reply[a:b], self._support(reply[a:b], hits)) for a, b in sentence_spans(reply)]

@@ -105,11 +105,9 @@ def best_threshold(cases: Sequence[tuple[float, bool, bool]]) -> float:
 
 def risk_coverage(scored: Sequence[tuple[float, bool]]) -> list[Point]:
     """The curve of (score, right) cases, one point per distinct score, most cautious first (El-Yaniv and Wiener 2010)."""
-    points = []
-    for threshold in sorted({score for score, _ in scored}, reverse=True):
-        shown = [right for score, right in scored if score >= threshold]
-        points.append(Point(threshold, len(shown) / len(scored), 1 - sum(shown) / len(shown)))
-    return points
+    thresholds = sorted({score for score, _ in scored}, reverse=True)
+    shown = {t: [right for score, right in scored if score >= t] for t in thresholds}
+    return [Point(t, len(rights) / len(scored), 1 - sum(rights) / len(rights)) for t, rights in shown.items()]
 
 
 def certificate(scored: Sequence[tuple[float, bool]], threshold: float) -> str:

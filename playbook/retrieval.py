@@ -59,8 +59,8 @@ class KeywordIndex:
     def __init__(self, passages: Sequence[Document]) -> None:
         self.passages = list(passages)
         names = [re.sub(r"[_/-]", " ", p.metadata.get("source", "").rsplit(".", 1)[0]) for p in self.passages]
-        texts = [f"{name}\n{embedding_text(p)}" for name, p in zip(names, self.passages, strict=True)]
-        tokens = [words(text) or ["\0"] for text in texts]
+        texts = map(embedding_text, self.passages)
+        tokens = [words(f"{name}\n{text}") or ["\0"] for name, text in zip(names, texts, strict=True)]
         self.engine = bm25s.BM25(k1=0.9, b=0.4)
         self.engine.index(tokens, show_progress=False)
         self.document_frequency = Counter(word for document in tokens for word in set(document))
@@ -169,5 +169,4 @@ def _scale(scores: np.ndarray) -> np.ndarray:
 
 def _reciprocal_rank(scores: np.ndarray) -> np.ndarray:
     """1 / (60 + rank), scaled so that the first rank gets 1."""
-    rank = 1 + np.argsort(np.argsort(-scores, kind="stable"))
-    return (RRF + 1) / (RRF + rank)
+    return (RRF + 1) / (RRF + 1 + np.argsort(np.argsort(-scores, kind="stable")))
