@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from langchain_core.documents import Document
 
 from playbook.checked import TABLES, Frozen, read_yaml
 from playbook.chunking import embedding_text, sentence_spans
@@ -21,6 +22,7 @@ from playbook.retrieval import Hit, HybridRetriever, words
 _WORDS = read_yaml(TABLES / "words.yaml")
 MAX_SENTENCES, MAX_WORDS, MAX_QUESTION = 3, 80, 2000
 SAME_TOPIC = 0.8  # cosine from which two sentences of different files are held to speak of the same thing
+MARK = r"\[\d{1,3}(?:, ?\d{1,3})*\]"  # how a chat model cites passages: [2] or [2, 3]
 INSTRUCTION = re.compile("|".join(_WORDS["instruction"]), re.IGNORECASE)
 FEATURES = ("best_sentence", "best_passage", "words_in_passage", "fused_score", "names_and_numbers", "kind_of_answer")
 
@@ -68,16 +70,10 @@ class Draft(NamedTuple):
     conflicts: tuple[Citation, ...] = ()
 
 
-class _Sentence(NamedTuple):
-    hit: Hit
-    cited: Citation
-    in_context: str  # with the heading it stands under
-
-
-def verify(citation: Citation, passages: Sequence[Any]) -> bool:
+def verify(citation: Citation, passages: Iterable[Any]) -> bool:
     """Whether the cited passage is among `passages` and holds the quote at exactly that span."""
-    found = {p.id: p.page_content for p in passages}.get(citation.passage_id)
-    return found is not None and found[citation.start : citation.end] == citation.quote != ""
+    span = slice(citation.start, citation.end)
+    return any(p.id == citation.passage_id and p.page_content[span] == citation.quote != "" for p in passages)
 
 
 @dataclass
@@ -108,56 +104,42 @@ class Answerer:
         text, citations, dropped = " ".join(c.quote for c in draft.citations), draft.citations, 0
         if self.chat is not None and not reason:
             text, citations, reason, dropped = self._chat(question, hits)
-        given = [question, *(h.passage.page_content for h in hits)]
+        said = {"question": question, "draft": text, "refused": bool(reason), "reason": reason, "dropped": dropped}
         shown = {} if reason else {"text": text, "citations": citations, "conflicts": draft.conflicts}
-        return Answer(
-            question=question,
-            refused=bool(reason),
-            reason=reason,
-            confidence=confidence,
-            draft=text,
-            passage_ids=tuple(h.passage.id for h in hits),
-            tokens=sum(self.retriever.store.embedding.count_tokens(given)),
-            milliseconds=1000 * (time.perf_counter() - started),
-            dropped=dropped,
-            **shown,
-        )
+        passage_ids = tuple(h.passage.id for h in hits)
+        tokens = sum(self.retriever.store.embedding.count_tokens([question, *(h.passage.page_content for h in hits)]))
+        spent = {"tokens": tokens, "milliseconds": 1000 * (time.perf_counter() - started)}
+        return Answer(**said, **shown, **spent, confidence=confidence, passage_ids=passage_ids)
 
     def prepare(self, hits: Iterable[Hit]) -> None:
         """Embed the sentences of many passages in one go, which is much faster than question by question."""
-        self.encode([s.in_context for hit in {h.passage.id: h for h in hits}.values() for s in _sentences(hit)])
+        self.encode([text for h in hits for text in _sentences(h.passage).values()])
 
     def draft(self, question: str, hits: Sequence[Hit]) -> Draft:
         """The best one to three verbatim sentences of the passages, at most 80 words together, each cited."""
-        found = [s for hit in hits for s in _sentences(hit) if not INSTRUCTION.search(s.cited.quote)]
+        found = {c: text for h in hits for c, text in _sentences(h.passage).items() if not INSTRUCTION.search(c.quote)}
         if not found:
             return Draft((), (0.0,) * len(FEATURES))
-        vectors = self.encode([s.in_context for s in found])
+        cited, rank = list(found), {h.passage.id: n for n, h in enumerate(hits)}
+        vectors = self.encode(list(found.values()))
         similarity = vectors @ self.retriever.vector(question)
-        coverage = np.array([self._coverage(question, s.in_context) for s in found])
-        rank = np.array([hits.index(s.hit) for s in found])
-        quotes = [s.cited.quote for s in found]
-        fitting = np.array([_fits(question, quote) for quote in quotes])
-        replaced = np.array([bool(s.hit.passage.metadata.get("replaced_by")) for s in found])
-        score = similarity + 0.6 * coverage + 0.06 * fitting - 0.02 * rank - 0.15 * replaced
-        chosen, room = list[int](), MAX_WORDS
-        for n in np.argsort(-np.round(score, 6), kind="stable"):
-            fresh = len(chosen) < MAX_SENTENCES and quotes[n] not in [quotes[c] for c in chosen]
-            if not chosen or (fresh and len(quotes[n].split()) <= room):
-                chosen.append(n)
-                room -= len(quotes[n].split())
-        best, shown = chosen[0], [found[n] for n in chosen]
-        passage = embedding_text(shown[0].hit.passage)
-        features = (
-            float(similarity[best]),
-            max(h.cosine for h in hits),
-            self._coverage(question, passage),
-            shown[0].hit.score,
-            _names_and_numbers(question, " ".join([*(s.in_context for s in shown), passage])),
-            float(fitting[best]),
-        )
-        conflicts = _conflicts(found, vectors @ vectors[best], shown[0].cited)
-        return Draft(tuple(s.cited for s in shown), features, conflicts)
+        coverage = np.array([self._coverage(question, text) for text in found.values()])
+        fitting = np.array([_fits(question, c.quote) for c in cited])
+        place = np.array([rank[c.passage_id] for c in cited])
+        replaced = np.array([bool(hits[n].passage.metadata.get("replaced_by")) for n in place])
+        score = similarity + 0.6 * coverage + 0.06 * fitting - 0.02 * place - 0.15 * replaced
+        order = np.argsort(-np.round(score, 6), kind="stable")
+        shown = {cited[order[0]].quote: cited[order[0]]}
+        for c in (cited[n] for n in order):
+            if len(shown) < MAX_SENTENCES and len(" ".join([*shown, c.quote]).split()) <= MAX_WORDS:
+                shown.setdefault(c.quote, c)
+        best, chosen = order[0], tuple(shown.values())
+        hit, nearest = hits[place[best]], max(h.cosine for h in hits)
+        passage = embedding_text(hit.passage)
+        named = _share_held(names_and_numbers(question), " ".join([*(found[c] for c in chosen), passage]))
+        features = (similarity[best], nearest, self._coverage(question, passage), hit.score, named, fitting[best])
+        alike = [c for c, like in zip(cited, vectors @ vectors[best], strict=True) if like >= SAME_TOPIC]
+        return Draft(chosen, tuple(map(float, features)), _conflicts(alike, chosen[0]))
 
     def summarise(self, source: str, sentences: int = 5) -> tuple[Citation, ...]:
         """The sentences of one file nearest to its middle, at most one a passage, in reading order, each cited.
@@ -165,22 +147,19 @@ class Answerer:
         Centroid summarisation (Radev et al. 2004). Raises ValueError for a file that is not indexed.
         """
         passages = [p for p in self.retriever.keywords.passages if p.metadata.get("source") == source]
-        found = [s for p in passages for s in _sentences(Hit(p, 0.0, 0.0, 0.0)) if len(s.cited.quote.split()) > 5]
+        found = {c: text for p in passages for c, text in _sentences(p).items() if len(c.quote.split()) > 5}
         if not found:
             raise ValueError(f"{source} has no sentences in the index: give the name of an indexed file.")
-        vectors = self.encode([s.in_context for s in found])
-        nearness = vectors @ vectors.mean(axis=0)
-        best: dict[str, int] = {}
-        for n in np.argsort(-nearness, kind="stable"):
-            best.setdefault(found[n].cited.passage_id, int(n))
-        return tuple(found[n].cited for n in sorted(list(best.values())[:sentences]))
+        cited, vectors = list(found), self.encode(list(found.values()))
+        nearest = np.argsort(-(vectors @ vectors.mean(axis=0)), kind="stable")
+        _, first = np.unique([cited[n].passage_id for n in nearest], return_index=True)
+        return tuple(cited[n] for n in sorted(nearest[np.sort(first)[:sentences]]))
 
     def encode(self, texts: list[str]) -> np.ndarray:
         """Unit vectors of texts, each embedded once in the life of this answerer, shape (n, dimension)."""
-        new = sorted({t for t in texts if t not in self.vectors})
-        if new:
-            self.vectors |= dict(zip(new, self.retriever.store.embedding.encode(new), strict=True))
-        return np.stack([self.vectors[t] for t in texts]) if texts else np.zeros((0, 0), np.float32)
+        new = sorted(set(texts) - self.vectors.keys())
+        self.vectors |= zip(new, self.retriever.store.embedding.encode(new), strict=True)
+        return np.array([self.vectors[t] for t in texts], np.float32)
 
     def _coverage(self, question: str, text: str) -> float:
         held, rarity = set(words(text)), {w: self.retriever.keywords.rarity(w) for w in words(question)}
@@ -198,52 +177,46 @@ class Answerer:
         """Supported statements, their citations, why there is no answer (empty if there is), statements dropped."""
         numbered = [f"[{n}] ({h.passage.metadata['source']}) {h.passage.page_content}" for n, h in enumerate(hits, 1)]
         prompt = _WORDS["prompt"].format(passages="\n".join(numbered), question=question)
-        reply = str(self.chat.invoke(prompt).text)
-        reply = "".join(c for c in reply if c.isprintable() or c in "\n\t")  # marks and links stay the text they are
+        # control characters go; marks and links stay the text they are
+        reply = "".join(c for c in str(self.chat.invoke(prompt).text) if c.isprintable() or c in "\n\t")
         if re.match(r"\W*REFUSE\b", reply):
             return reply, (), "the chat model found no answer in the passages", 0
-        kept, citations, dropped = [], [], 0
-        for a, b in sentence_spans(reply):
-            support = self._support(reply[a:b], [hits[n - 1] for n in _cited(reply[a:b]) if 0 < n <= len(hits)])
-            kept += [reply[a:b]] if support else []
-            citations += [s.cited for s in support]
-            dropped += not support
-        if not kept:
-            return reply, (), "the chat model gave no statement that a passage supports", dropped
-        return " ".join(kept), tuple(dict.fromkeys(citations)), "", dropped
+        found = [(reply[a:b], self._support(reply[a:b], hits)) for a, b in sentence_spans(reply)]
+        kept = [statement for statement, support in found if support]
+        citations = dict.fromkeys(citation for _, support in found for citation in support)
+        reason = "" if kept else "the chat model gave no statement that a passage supports"
+        return " ".join(kept) or reply, tuple(citations), reason, len(found) - len(kept)
 
-    def _support(self, statement: str, cited: Sequence[Hit]) -> list[_Sentence]:
-        """The sentence of each cited passage that carries a statement; none unless all its numbers and half its words
-        stand in the passages it cites."""
-        claim = re.sub(r"\[[\d, ]+\]", "", statement)
-        text = " ".join(embedding_text(h.passage) for h in cited)
+    def _support(self, statement: str, hits: Sequence[Hit]) -> list[Citation]:
+        """The sentence of each passage cited, as [2] or [2, 3], that carries a statement; none unless all its numbers
+        and half its words stand in the passages it cites."""
+        marks, claim = " ".join(re.findall(MARK, statement)), re.sub(MARK, "", statement)
+        numbers = {int(n) for n in re.findall(r"\d+", marks)}
+        cited = [h.passage for n, h in enumerate(hits, 1) if n in numbers]
+        text = " ".join(map(embedding_text, cited))
         if _numbers(claim) - _numbers(text) or self._coverage(claim, text) < 0.5:
             return []
-        best = [max(_sentences(h), key=lambda s: self._coverage(claim, s.in_context), default=None) for h in cited]
-        return [s for s in best if s and self._coverage(claim, s.in_context)]
+        shares = [{c: self._coverage(claim, said) for c, said in _sentences(passage).items()} for passage in cited]
+        return [max(share, key=share.__getitem__) for share in shares if any(share.values())]
 
 
-def _sentences(hit: Hit) -> list[_Sentence]:
-    text, meta = hit.passage.page_content, hit.passage.metadata
+def _sentences(passage: Document) -> dict[Citation, str]:
+    """Each sentence of a passage, cited, and the same with the heading it stands under."""
+    text, meta = passage.page_content, passage.metadata
     under = "".join(f"{heading}: " for heading in meta.get("heading", "").split(" > ")[-1:] if heading)
-    where = {"source": meta["source"], "place": meta["place"], "passage_id": hit.passage.id}
+    where = {"source": meta["source"], "place": meta["place"], "passage_id": passage.id}
     cited = [Citation(**where, start=a, end=b, quote=text[a:b]) for a, b in sentence_spans(text)]
-    return [_Sentence(hit, citation, under + citation.quote) for citation in cited]
+    return {citation: under + citation.quote for citation in cited}
 
 
-def _conflicts(found: list[_Sentence], likeness: np.ndarray, best: Citation) -> tuple[Citation, ...]:
-    """The first sentence of each other file that is like the best one in meaning, but whose figures differ from it."""
+def _conflicts(alike: Iterable[Citation], best: Citation) -> tuple[Citation, ...]:
+    """Of sentences like the best one in meaning, the first of each other file whose figures all differ from its own."""
     own, others = _numbers(best.quote), dict[str, Citation]()
-    for cited in (s.cited for s, like in zip(found, likeness, strict=True) if like >= SAME_TOPIC):
-        figures = _numbers(cited.quote)
+    for citation in alike:
+        figures = _numbers(citation.quote)
         if own and figures and not own & figures:
-            others.setdefault(cited.source, cited)
-    return tuple(cited for source, cited in others.items() if source != best.source)
-
-
-def _cited(statement: str) -> list[int]:
-    """The passage numbers in a statement, written [2] or [2, 3]."""
-    return [int(n) for group in re.findall(r"\[(\d{1,3}(?:, ?\d{1,3})*)\]", statement) for n in group.split(",")]
+            others.setdefault(citation.source, citation)
+    return tuple(citation for source, citation in others.items() if source != best.source)
 
 
 def _numbers(text: str) -> set[str]:
@@ -256,9 +229,8 @@ def _fits(question: str, sentence: str) -> float:
     return sum(bool(re.search(shape, sentence, re.IGNORECASE)) for shape in shapes) / len(shapes) if shapes else 0.5
 
 
-def _names_and_numbers(question: str, text: str) -> float:
-    """Share of the question's numbers, part numbers and capitalised words (not the first) that `text` holds; 1 if none."""
-    asked = names_and_numbers(question)
+def _share_held(asked: list[str], text: str) -> float:
+    """Share of names and numbers that `text` holds, in any case of letters; 1 if none is asked for."""
     return sum(a.lower() in text.lower() for a in asked) / len(asked) if asked else 1.0
 
 

@@ -212,6 +212,8 @@ def without_refusal(answerer: Answerer) -> Answerer:
 def hit_rates(tried: Mapping[Any, HybridRetriever], questions: Questions, k: int = 5) -> dict[Any, float]:
     """Setting -> share of answerable questions whose `k` best passages hold the key strings in the right file."""
     asked = [q for q in questions if q.answerable]
+    for fused in tried.values():
+        fused.prepare(q.question for q in asked)
     return {name: float(np.mean([hit(fused, q, k) for q in asked])) if asked else 0.0 for name, fused in tried.items()}
 
 
@@ -239,6 +241,7 @@ def support_cases(answerer: Answerer, questions: Questions) -> list[Case]:
             twin = swapped(question.question, names_and_numbers(question.question), known)
             asked.append((question, question.question, question.source))
             asked += [(question, twin, None)] if twin else []
+    answerer.retriever.prepare(text for _, text, _ in asked)
     found = [answerer.retriever.search(text, without=without) for _, text, without in asked]
     answerer.prepare(hit for hits in found for hit in hits)
     cases = []

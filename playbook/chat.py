@@ -46,13 +46,8 @@ class LocalChat(SimpleChatModel):
         return "transformers"
 
     def _call(self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any) -> str:
-        model, tokenizer = _load(self.folder)
-        said = tokenizer.apply_chat_template(
-            convert_to_openai_messages(messages), add_generation_prompt=True, return_tensors="pt", return_dict=True
-        ).to(model.device)
-        asked = {"max_new_tokens": self.most_tokens, "do_sample": False, "pad_token_id": tokenizer.eos_token_id}
-        reply = model.generate(**said, **asked, **kwargs)[0, said["input_ids"].shape[1] :]
-        return tokenizer.decode(reply, skip_special_tokens=True)
+        asked = {"max_new_tokens": self.most_tokens, "do_sample": False, "temperature": None, "return_full_text": False}
+        return _load(self.folder)(convert_to_openai_messages(messages), **asked, **kwargs)[0]["generated_text"]
 
     def with_structured_output(self, schema: dict[str, Any], **kwargs: Any) -> Runnable:
         """The same model held to a JSON schema token by token (llguidance); replies are parsed objects.
@@ -63,9 +58,8 @@ class LocalChat(SimpleChatModel):
             from llguidance import LLMatcher, hf
         except ImportError as error:
             raise ValueError("a schema needs a package: pip install 'finetune-playbook[constrained]'") from error
-        model, tokenizer = _load(self.folder)
-        grammar = LLMatcher.grammar_from_json_schema(schema | {"x-guidance": GUIDANCE})
-        vocabulary = hf.from_tokenizer(tokenizer, n_vocab=model.config.vocab_size)
+        local, grammar = _load(self.folder), LLMatcher.grammar_from_json_schema(schema | {"x-guidance": GUIDANCE})
+        vocabulary = hf.from_tokenizer(local.tokenizer, n_vocab=local.model.config.vocab_size)
 
         def reply(asked: Any) -> BaseMessage:
             matcher, told = LLMatcher(vocabulary, grammar), list[int]()
@@ -82,10 +76,9 @@ class LocalChat(SimpleChatModel):
 
 
 @cache
-def _load(folder: str) -> tuple[Any, Any]:
-    """Model and tokenizer, once per process: safetensors only, no code of the model's own."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def _load(folder: str) -> Any:
+    """Model with its tokenizer, once per process: safetensors only, no code of the model's own."""
+    from transformers import pipeline
 
-    safe = {"trust_remote_code": False}
-    model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype="auto", **safe)
-    return model.to(pick_device()[0]).eval(), AutoTokenizer.from_pretrained(folder, **safe)
+    safe = {"trust_remote_code": False, "model_kwargs": {"use_safetensors": True}}
+    return pipeline("text-generation", folder, dtype="auto", device=pick_device()[0], **safe)

@@ -60,9 +60,13 @@ class LocalEmbeddings(Embeddings):
         """LangChain's batch form of `encode_documents`."""
         return self.encode_documents(texts).tolist()
 
+    def embed_queries(self, texts: list[str]) -> np.ndarray:
+        """As `encode`, with the instruction that the model wants before a question, where it has one."""
+        return self._run(texts, self.model.encode_query)
+
     def embed_query(self, text: str) -> list[float]:
-        """LangChain's form for one question, with the instruction that the model wants before it, where it has one."""
-        return self._run([text], self.model.encode_query)[0].tolist()
+        """LangChain's form of `embed_queries` for one question."""
+        return self.embed_queries([text])[0].tolist()
 
     def count_tokens(self, texts: list[str]) -> list[int]:
         """Tokens of each text by the model's own tokenizer, without its two frame tokens."""

@@ -19,9 +19,9 @@ from playbook.engagement import Engagement, MissingArtifact
 from playbook.models import load_profile
 from playbook.refusal import RefusalModel, shipped_refusal
 from playbook.retrieval import HybridRetriever
-from playbook.store import FaissStore, one_writer
+from playbook.store import FaissStore, Roles, one_writer
 
-Roles = tuple[str, ...] | None  # who asks
+Folder = Path | None
 
 
 class Indexed(NamedTuple):
@@ -32,9 +32,7 @@ class Indexed(NamedTuple):
     changes: dict[str, int]
 
 
-def index_folder(
-    client: Engagement, folder: Path | None = None, keep_in: Path | None = None, purge: bool = False
-) -> Indexed:
+def index_folder(client: Engagement, folder: Folder = None, keep_in: Folder = None, purge: bool = False) -> Indexed:
     """Bring the client's index up to date with its documents; unchanged content costs no embedding.
 
     `folder` and `keep_in` replace the client's own documents and index folders (the drills of notebook 04 use copies).
@@ -52,9 +50,7 @@ def index_folder(
         gone = held - {f.source for f in corpus.files}
         if len(gone) > len(held) / 2 and not purge:
             lost = f"{len(gone)} of the {len(held)} indexed files are no longer in {folder}, for instance {min(gone)}"
-            raise ValueError(
-                f"{lost}. If they are meant to be forgotten, confirm it: playbook index {client.name} --purge"
-            )
+            raise ValueError(f"{lost}. If they are to be forgotten, confirm it: playbook index {client.name} --purge")
         if not corpus.sections and not purge:
             first = f"{corpus.files[0].source}: {corpus.files[0].reason}"
             raise ValueError(f"none of the {len(corpus.files)} file(s) in {folder} could be read; {first}.")
@@ -102,11 +98,9 @@ def ask_logged(client: Engagement, answerer: Answerer, question: str) -> Answer:
     answer = answerer.ask(question)
     line = {
         "question": hashlib.sha256(answer.question.encode()).hexdigest()[:16],
-        "passages": answer.passage_ids,
         "generation": answerer.retriever.store.generation,
         "model": load_profile(client.settings.profile).chat_model or "extractive",
-        "refused": answer.refused,
-        "confidence": round(answer.confidence, 3),
+        **answer.model_dump(include={"passage_ids", "refused", "confidence"}),
     }
     client.query_log.parent.mkdir(parents=True, exist_ok=True)
     with client.query_log.open("a", encoding="utf-8") as log:

@@ -3,12 +3,13 @@
 Profiles are data (playbook/tables/profiles.yaml). Loads no model, knows nothing of documents or questions.
 """
 
-from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from playbook.checked import TABLES, Frozen, build, read_yaml
+
+_TABLE = read_yaml(TABLES / "profiles.yaml")
 
 
 class LoraRecipe(Frozen):
@@ -36,14 +37,9 @@ class Profile(Frozen):
     lora: LoraRecipe
 
 
-@cache
-def _table() -> dict[str, Any]:
-    return read_yaml(TABLES / "profiles.yaml")
-
-
 def load_profile(name: str) -> Profile:
     """The profile called `name`; raises ValueError listing the known ones."""
-    profiles = _table()["profiles"]
+    profiles = _TABLE["profiles"]
     if name not in profiles:
         raise ValueError(f"profile '{name}' is not known; use one of {', '.join(profiles)} in settings.yaml.")
     return build(Profile, profiles[name], f"profiles.yaml: {name}")
@@ -51,4 +47,4 @@ def load_profile(name: str) -> Profile:
 
 def known_weights(embedder: str) -> dict[str, str] | None:
     """File name and SHA-256 of weights the project vouches for, or None for a model the user chose."""
-    return _table()["weights"].get(embedder)
+    return _TABLE["weights"].get(embedder)

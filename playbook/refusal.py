@@ -72,8 +72,7 @@ def calibrate(cases: Sequence[Case]) -> tuple[RefusalModel, list[tuple[float, bo
     Returns the model and these out-of-fold cases (confidence, right, answerable) in their order, twins left out. Raises ValueError
     when the cases have only one outcome.
     """
-    groups = sorted({c.group for c in cases})
-    fold = {group: n % FOLDS for n, group in enumerate(groups)}
+    fold = {group: n % FOLDS for n, group in enumerate(sorted({c.group for c in cases}))}
     rests = [[c for c in cases if fold[c.group] != held_out] for held_out in range(FOLDS)]
     models = [_fit(rest if len({c.right for c in rest}) == 2 else cases) for rest in rests]
     real = [c for c in cases if c.answerable is not None]
@@ -106,11 +105,9 @@ def best_threshold(cases: Sequence[tuple[float, bool, bool]]) -> float:
 
 def risk_coverage(scored: Sequence[tuple[float, bool]]) -> list[Point]:
     """The curve of (score, right) cases, one point per distinct score, most cautious first (El-Yaniv and Wiener 2010)."""
-    points = []
-    for threshold in sorted({score for score, _ in scored}, reverse=True):
-        shown = [right for score, right in scored if score >= threshold]
-        points.append(Point(threshold, len(shown) / len(scored), 1 - sum(shown) / len(shown)))
-    return points
+    thresholds = sorted({score for score, _ in scored}, reverse=True)
+    shown = {t: [right for score, right in scored if score >= t] for t in thresholds}
+    return [Point(t, len(rights) / len(scored), 1 - sum(rights) / len(rights)) for t, rights in shown.items()]
 
 
 def certificate(scored: Sequence[tuple[float, bool]], threshold: float) -> str:

@@ -8,7 +8,7 @@ hurt.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -54,11 +54,13 @@ class Hit(NamedTuple):
 
 
 class KeywordIndex:
-    """BM25 over passages, with Anserini's settings for short texts (k1 = 0.9, b = 0.4)."""
+    """BM25 over each passage's file name, heading path and text; Anserini's settings for short texts (k1 0.9, b 0.4)."""
 
     def __init__(self, passages: Sequence[Document]) -> None:
         self.passages = list(passages)
-        tokens = [words(searched_text(p)) or ["\0"] for p in self.passages]
+        names = [re.sub(r"[_/-]", " ", p.metadata.get("source", "").rsplit(".", 1)[0]) for p in self.passages]
+        texts = map(embedding_text, self.passages)
+        tokens = [words(f"{name}\n{text}") or ["\0"] for name, text in zip(names, texts, strict=True)]
         self.engine = bm25s.BM25(k1=0.9, b=0.4)
         self.engine.index(tokens, show_progress=False)
         self.document_frequency = Counter(word for document in tokens for word in set(document))
@@ -72,12 +74,6 @@ class KeywordIndex:
         """Inverse document frequency of a stem from `words`, 0 and up; an unknown one counts as the rarest."""
         seen = self.document_frequency.get(word, 0)
         return float(np.log(1 + (len(self.passages) - seen + 0.5) / (seen + 0.5)))
-
-
-def searched_text(passage: Document) -> str:
-    """What keyword search reads of a passage: its file's name, its heading path and its text."""
-    name = passage.metadata.get("source", "").rsplit(".", 1)[0]
-    return re.sub(r"[_/-]", " ", name) + "\n" + embedding_text(passage)
 
 
 class HybridRetriever(BaseRetriever):
@@ -109,10 +105,18 @@ class HybridRetriever(BaseRetriever):
         """The same retriever with other settings (keyword index and embedded questions are shared)."""
         return self.model_copy(update=settings)
 
+    def prepare(self, questions: Iterable[str]) -> None:
+        """Embed questions in one go, which is much faster; each is embedded once for this retriever and its variants.
+
+        An embedder without `embed_queries` is asked one by one.
+        """
+        embedding, new = self.store.embedding, sorted(set(questions) - self.asked.keys())
+        embed = getattr(embedding, "embed_queries", lambda texts: [embedding.embed_query(t) for t in texts])
+        self.asked |= zip(new, np.asarray(embed(new), np.float32), strict=True)
+
     def vector(self, question: str) -> np.ndarray:
-        """The question as a unit vector, shape (dimension,), embedded once in the life of this retriever and its variants."""
-        if question not in self.asked:
-            self.asked[question] = np.asarray(self.store.embedding.embed_query(question), np.float32)
+        """The question as a unit vector, shape (dimension,)."""
+        self.prepare([question])
         return self.asked[question]
 
     def search(self, question: str, k: int | None = None, without: str | None = None) -> list[Hit]:
@@ -122,8 +126,8 @@ class HybridRetriever(BaseRetriever):
             allowed = allowed & np.array([p.metadata.get("source") != without for p in passages])
         sparse = np.where(allowed, self.keywords.scores(question), 0.0)
         dense = np.where(allowed, self.store.vectors @ self.vector(question), -1.0)
-        pool = set(_top(dense, allowed)) if self.weight > 0 else set()
-        pool = np.array(sorted(pool | (set(_top(sparse, allowed)) if self.weight < 1 else set())), np.int64)
+        legs = [scores for scores, share in ((dense, self.weight), (sparse, 1 - self.weight)) if share > 0]
+        pool = np.array(sorted({n for scores in legs for n in _top(scores) if allowed[n]}), np.int64)
         if not len(pool):
             return []
         scale = _scale if self.fusion == "convex" else _reciprocal_rank
@@ -151,12 +155,11 @@ class HybridRetriever(BaseRetriever):
         return [hit.passage for hit in self.search(query)]
 
 
-def _top(scores: np.ndarray, allowed: np.ndarray) -> list[int]:
+def _top(scores: np.ndarray) -> np.ndarray:
     """The rows of the POOL best scores, ties to the lower row."""
-    count = min(POOL, len(scores) - 1)
-    floor = np.partition(scores, len(scores) - count - 1)[len(scores) - count - 1] if count else -np.inf
-    near = np.flatnonzero(scores >= floor)
-    return [int(n) for n in near[np.argsort(-scores[near], kind="stable")][:POOL] if allowed[n]]
+    least = np.partition(scores, -POOL)[-POOL] if len(scores) > POOL else -np.inf
+    near = np.flatnonzero(scores >= least)
+    return near[np.argsort(-scores[near], kind="stable")][:POOL]
 
 
 def _scale(scores: np.ndarray) -> np.ndarray:
@@ -166,5 +169,4 @@ def _scale(scores: np.ndarray) -> np.ndarray:
 
 def _reciprocal_rank(scores: np.ndarray) -> np.ndarray:
     """1 / (60 + rank), scaled so that the first rank gets 1."""
-    rank = 1 + np.argsort(np.argsort(-scores, kind="stable"))
-    return (RRF + 1) / (RRF + rank)
+    return (RRF + 1) / (RRF + 1 + np.argsort(np.argsort(-scores, kind="stable")))

@@ -140,6 +140,7 @@ def test_chat_citation_after_the_full_stop_belongs_to_its_statement() -> None:
 def test_chat_citing_two_passages_in_one_bracket() -> None:
     answer = chat("A deposit of $150 is due, and filters are changed monthly [1, 2].")
     assert [c.quote for c in answer.citations] == ["A deposit of $150 is due.", "Change the filter LR-310 monthly."]
+    assert chat("A deposit of $150 is due, and filters are changed monthly [2,1].").citations == answer.citations
 
 
 def test_chat_citations_are_the_sentences_that_carry_the_statements() -> None:

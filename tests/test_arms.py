@@ -523,6 +523,17 @@ def test_hit_rates_are_the_share_of_answerable_questions_with_the_key_in_the_rig
     assert arms.hit_rates({0.5: retriever}, asked[2:]) == {0.5: 0.0}
 
 
+def test_questions_are_embedded_together_before_they_are_searched_for() -> None:
+    asked, calls = [question(), question("q2", "nine", "vans.md", asked="When do vans leave?")], []
+    for measure in (lambda a: arms.hit_rates({0.5: a.retriever}, asked), lambda a: arms.support_cases(a, asked)):
+        answerer = make_answerer(RENTAL, VANS)
+        embedder = answerer.retriever.store.embedding
+        embedder.embed_queries = lambda texts, e=embedder: calls.append(texts) or e.encode(texts)
+        measure(answerer)
+    texts = [sorted(filter(None, call)) for call in calls if call]
+    assert len(texts) == 2 and all({q.question for q in asked} <= set(call) for call in texts)
+
+
 def test_hit_looks_only_at_the_k_best_passages() -> None:
     retriever = make_answerer(RENTAL, VANS).retriever
     asked = question("q", "nine", "vans.md", asked="How much is the deposit?")

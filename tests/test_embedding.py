@@ -102,6 +102,7 @@ def test_instructions_of_the_model_are_put_before_questions_and_documents(own: P
     expected = real.encode(["question: a bed", "passage: a bed", "a bed"])
     found = [model.embed_query("a bed"), model.embed_documents(["a bed"])[0], model.encode(["a bed"])[0]]
     assert np.array(found) == pytest.approx(expected, abs=1e-6)
+    assert model.embed_queries(["The van is late.", "a bed"])[1] == pytest.approx(expected[0], abs=1e-5)
 
 
 def test_vectors_are_unit_float32_in_the_order_of_the_texts(real: LocalEmbeddings) -> None:

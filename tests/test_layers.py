@@ -50,7 +50,7 @@ LAYERS = {
     "classifiers": ("checked items", "numpy sklearn"),
     "remembered": ("engagement", "langchain_core"),
     "refusal": ("checked classifiers evaluation", "numpy"),
-    "answering": ("checked chunking refusal retrieval", "numpy"),
+    "answering": ("checked chunking refusal retrieval", "langchain_core numpy"),
     "knowledge": ("answering chat chunking documents embedding engagement models refusal results retrieval store", ""),
     # measuring, auditing, training
     "arms": (

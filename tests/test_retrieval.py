@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes_embedding import make_store, passage
+from fakes_embedding import HashEmbeddings, make_store, passage
 from langchain_core.documents import Document
 
 from playbook.retrieval import HybridRetriever, KeywordIndex, words
@@ -126,6 +126,39 @@ def test_varied_shares_the_keyword_index() -> None:
     second = first.varied(weight=1.0)
     assert second.weight == 1.0 and first.weight == 0.5
     assert second.keywords is first.keywords
+
+
+class Batched(HashEmbeddings):
+    """An embedder that takes many questions at a time, and notes how many it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[list[str]] = []
+
+    def embed_queries(self, texts: list[str]) -> np.ndarray:
+        self.calls.append(texts)
+        return self.encode(texts)
+
+
+def test_questions_are_embedded_together_and_once() -> None:
+    fused, embedder = retriever(), Batched()
+    alone = [fused.vector(text) for text in ("late delivery", "filter")]
+    fused.store.embedding, fused.asked = embedder, {}
+    fused.varied(weight=1.0).prepare(q for q in ("late delivery", "filter", "filter"))
+    assert embedder.calls == [["filter", "late delivery"]]
+    assert [fused.vector(text) for text in ("late delivery", "filter")] == [pytest.approx(v) for v in alone]
+    fused.search("filter")
+    assert [made for call in embedder.calls[1:] for made in call] == [], "nothing is embedded again"
+
+
+def test_an_embedder_without_a_batch_form_is_asked_one_by_one() -> None:
+    fused = retriever()
+    embedder = fused.store.embedding
+    embedder.embedded.clear()
+    fused.prepare(["late delivery", "filter"])
+    fused.prepare(["filter", "deposit"])
+    assert embedder.embedded == ["filter", "late delivery", "deposit"]
+    assert fused.vector("deposit") == pytest.approx(embedder.encode(["deposit"])[0])
 
 
 def test_langchain_invoke_gives_the_passages_of_search() -> None:

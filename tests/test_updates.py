@@ -127,5 +127,5 @@ def test_the_query_log_holds_no_word_of_question_or_answer(client: Engagement, e
     lines = client.query_log.read_text().splitlines()
     assert len(lines) == 2 and "deposit" not in client.query_log.read_text().lower()
     entry = json.loads(lines[0])
-    assert entry["generation"] == store.generation != "" and entry["passages"] == list(answer.passage_ids)
+    assert entry["generation"] == store.generation != "" and entry["passage_ids"] == list(answer.passage_ids)
     assert entry["refused"] is False and len(entry["question"]) == 16

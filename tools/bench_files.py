@@ -61,8 +61,7 @@ def retrieval(folder: Path, profile: str = "embedded", seed: int = 1) -> dict[st
     order = sorted(queries)
     random.Random(seed).shuffle(order)
     choose, judge = order[: len(order) // 2], order[len(order) // 2 :]
-    asked = [queries[q] for q in order]
-    retriever.asked |= dict(zip(asked, embeddings.encode(asked), strict=True))  # at once, which is much faster
+    retriever.prepare(queries[q] for q in order)
 
     def run(ids: Iterable[str], weight: float) -> Run:
         search = retriever.varied(weight=weight).search
