@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import compress
+from itertools import chain, compress, repeat
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ Evidence = Literal["direct", "proxy"]
 Examples, Questions = Sequence[Example], Sequence[Question]
 NONE: Mapping[str, Any] = {}
 _WORDS = read_yaml(TABLES / "words.yaml")
+TIMED = 20  # questions of each arm that are answered without what earlier ones have embedded, so that arms compare
 KNOWLEDGE_ARMS = ("first_sentences", "keyword", "dense", "hybrid", "in_prompt", "closed_book")
 
 
@@ -161,7 +162,7 @@ def answer_arm(
     """Run one knowledge arm and judge its answers; raises ValueError for an arm that is unknown or cannot run here.
 
     Answerable: right when the shown answer holds the key strings. Unanswerable: right when refused. Milliseconds are
-    those of when an answer was computed. `progress`, for instance tqdm, sees each question that is asked.
+    the mean of the first TIMED answers, computed with nothing embedded before. `progress`, for instance tqdm, sees each question that is asked.
     `cache`: a folder that keeps each question's answer until anything that decides it changes: the documents, the
     search, the refusal, the chat model, the reranker, or how answers are made. Answers quote documents: give the folder
     `answers` inside the index, which `knowledge.index_folder` removes when a document changes.
@@ -171,11 +172,13 @@ def answer_arm(
     search, store = answerer.retriever, answerer.retriever.store
     search = search.varied(weight={"keyword": 0.0, "dense": 1.0}.get(arm, search.weight))
     reader = replace(answerer, retriever=search)
+    fresh = replace(answerer, retriever=search.varied(asked={}), vectors={})  # nothing embedded yet, as for a newcomer
     special = {"first_sentences": first_sentences, "in_prompt": in_prompt, "closed_book": closed_book}
     ask = special.get(arm, Answerer.ask)
 
     def run(asked: list[str]) -> Iterator[Result]:
-        return (ask(reader, question).model_dump(mode="json") for question in asked)
+        readers = chain([fresh] * TIMED, repeat(reader))
+        return (ask(one, question).model_dump(mode="json") for one, question in zip(readers, asked, strict=False))
 
     how = [inspect.getsource(m) for m in (answering, chunking, refusal, retrieval, sys.modules[__name__])]
     settled = search.model_dump(include={"weight", "k", "roles", "fusion", "diversity"})
@@ -183,7 +186,8 @@ def answer_arm(
     documents = [store.generation, store.fingerprint, list(store.documents.values())]
     setting = [arm, how, _WORDS, settled, reranker, answerer.refusal, answerer.chat, documents]
     kept = remembered(cache, setting, [q.question for q in questions], run, progress)
-    answers = [Answer(**given) for given in kept]
+    usual = float(np.mean([given["milliseconds"] for given in kept[:TIMED]] or [0.0]))
+    answers = [Answer(**{**given, "milliseconds": usual}) for given in kept]
     return [judge(arm, q, a, store, forms) for q, a in zip(questions, answers, strict=True)], answers
 
 
