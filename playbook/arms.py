@@ -162,7 +162,8 @@ def answer_arm(
     """Run one knowledge arm and judge its answers; raises ValueError for an arm that is unknown or cannot run here.
 
     Answerable: right when the shown answer holds the key strings. Unanswerable: right when refused. Milliseconds are
-    the mean of the first TIMED answers, computed with nothing embedded before. `progress`, for instance tqdm, sees each question that is asked.
+    the mean of the first TIMED answers, computed with nothing embedded before. `progress`, for instance tqdm, sees each
+    question that is asked.
     `cache`: a folder that keeps each question's answer until anything that decides it changes: the documents, the
     search, the refusal, the chat model, the reranker, or how answers are made. Answers quote documents: give the folder
     `answers` inside the index, which `knowledge.index_folder` removes when a document changes.
