@@ -103,7 +103,7 @@ class ArmScore(Frozen):
     @property
     def name(self) -> str:
         """The arm as people read it: a similarity method is called one, and only a chat model is prompted."""
-        return WORDS["names"][self.evidence].get(self.arm, self.arm.replace("_", " "))
+        return WORDS["names"].get(self.evidence, {}).get(self.arm, self.arm.replace("_", " "))
 
 
 def classify(
