@@ -40,4 +40,4 @@ def test_training_gives_the_committed_result_within_rounding() -> None:
         assert (a["arm"], a["evidence"]) == (b["arm"], b["evidence"])
         assert abs(a["right"]["share"] - b["right"]["share"]) <= slack
     decided, stored = result(WRITTEN, "09_decision"), result(COMMITTED, "09_decision")
-    assert (decided["decision"], decided["expires"], decided["looks"]) == (stored["decision"], stored["expires"], stored["looks"])
+    assert (decided["headline"], decided["expires"], decided["looks"]) == (stored["headline"], stored["expires"], stored["looks"])
