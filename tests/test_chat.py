@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes_embedding import make_answerer, passage
+from fakes_embedding import HashEmbeddings, make_answerer, passage
 
 from playbook.chat import LocalChat, chat_model
+from playbook.classifiers import ARMS, Task
+from playbook.items import Code, Example
 from playbook.items import Example
 from playbook.structured import fill_forms, form_violations, schema_constrained
 
@@ -129,6 +131,21 @@ def test_a_local_model_held_to_a_schema_can_only_say_what_fits(tiny: Path) -> No
         reply = held.invoke(question)
         assert set(reply) == {"code", "count"}
         assert reply["code"] in code["enum"] and 3 <= reply["count"] <= 7
+
+
+def test_the_constrained_rung_runs_on_a_local_model_and_a_reply_cut_off_is_kept_as_it_came(tiny: Path) -> None:
+    pytest.importorskip("llguidance")
+    codes = [Code(code=code, label=code, definition="") for code in ("GREYTAG", "SWAPOUT")]
+    train = [Example(id=c.code, text=f"text of {c.code}", label=c.code) for c in codes]
+    texts = ["the bed is broken", "brakes failed"]
+    chat = LocalChat(folder=str(tiny))
+
+    def coded(most: int) -> list[str]:
+        held = chat.model_copy(update={"most_tokens": most})
+        return list(ARMS["constrained"](Task(train, texts, codes, HashEmbeddings().encode, held)))
+
+    assert set(coded(200)) <= {"GREYTAG", "SWAPOUT"}
+    assert all(code and code not in ("GREYTAG", "SWAPOUT") for code in coded(1)), "one token holds no code"
 
 
 def test_a_schema_without_its_package_names_the_command(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
