@@ -157,8 +157,8 @@ class Answerer:
 
     def encode(self, texts: list[str]) -> np.ndarray:
         """Unit vectors of texts, each embedded once in the life of this answerer, shape (n, dimension)."""
-        new = sorted(set(texts) - self.vectors.keys())
-        self.vectors |= zip(new, self.retriever.store.embedding.encode(new), strict=True)
+        if new := sorted(set(texts) - self.vectors.keys()):
+            self.vectors |= zip(new, self.retriever.store.embedding.encode(new), strict=True)
         return np.array([self.vectors[t] for t in texts], np.float32)
 
     def _coverage(self, question: str, text: str) -> float:

@@ -111,8 +111,9 @@ class HybridRetriever(BaseRetriever):
         An embedder without `embed_queries` is asked one by one.
         """
         embedding, new = self.store.embedding, sorted(set(questions) - self.asked.keys())
-        embed = getattr(embedding, "embed_queries", lambda texts: [embedding.embed_query(t) for t in texts])
-        self.asked |= zip(new, np.asarray(embed(new), np.float32), strict=True)
+        if new:
+            embed = getattr(embedding, "embed_queries", lambda texts: [embedding.embed_query(t) for t in texts])
+            self.asked |= zip(new, np.asarray(embed(new), np.float32), strict=True)
 
     def vector(self, question: str) -> np.ndarray:
         """The question as a unit vector, shape (dimension,)."""

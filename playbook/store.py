@@ -55,8 +55,7 @@ class FaissStore(VectorStore):
 
     def _set(self, documents: dict[str, Document], keys: list[str], vectors: np.ndarray) -> None:
         self.documents, self.keys, self.vectors = documents, keys, vectors
-        self._index, self._rows = faiss.IndexFlatIP(vectors.shape[1]), list(documents.values())
-        self._index.add(vectors)
+        self._index: faiss.IndexFlatIP | None = None  # made at the first search; the hybrid retriever reads `vectors`
         self._masks: dict[frozenset[str] | None, np.ndarray] = {}
 
     def _hold(self, documents: dict[str, Document]) -> None:
@@ -136,6 +135,9 @@ class FaissStore(VectorStore):
         """
         if k < 1 or not self.documents:
             return []
+        if self._index is None:
+            self._index, self._rows = faiss.IndexFlatIP(self.vectors.shape[1]), list(self.documents.values())
+            self._index.add(self.vectors)
         allowed = self.mask(roles)
         if keep is not None:
             allowed = np.array([a and keep(d) for a, d in zip(allowed, self._rows, strict=True)], bool)
@@ -178,7 +180,7 @@ class FaissStore(VectorStore):
         data = head.encode("utf-8", "surrogatepass") + b"\n" + buffer.getvalue()
         digest = hashlib.sha256(data).hexdigest()
         with one_writer(folder):
-            current = (folder / FILE).read_bytes()[:64].decode("ascii", "replace") if (folder / FILE).is_file() else ""
+            current = _committed(folder)
             if self._home == folder.resolve() and current not in ("", digest, self.generation):
                 raise IndexBusy(f"The index in {folder} has been changed since it was opened here: open it again.")
             if current != digest:
@@ -231,6 +233,14 @@ def one_writer(folder: Path, wait: float = 2.0) -> AbstractContextManager[Any]:
 def _may_see(metadata: dict[str, Any], asker: frozenset[str]) -> bool:
     audience = metadata.get("audience", [EVERYONE])
     return isinstance(audience, list | tuple) and any(isinstance(role, str) and role in asker for role in audience)
+
+
+def _committed(folder: Path) -> str:
+    """The hash at the head of the index, "" without one: 64 characters, however long the file is."""
+    if not (folder / FILE).is_file():
+        return ""
+    with (folder / FILE).open("rb") as file:
+        return file.read(64).decode("ascii", "replace")
 
 
 def _sweep(folder: Path) -> None:

@@ -20,7 +20,6 @@ from fakes_embedding import HashEmbeddings, make_answerer, passage
 from playbook.chat import LocalChat, chat_model
 from playbook.classifiers import ARMS, Task
 from playbook.items import Code, Example
-from playbook.items import Example
 from playbook.structured import fill_forms, form_violations, schema_constrained
 
 TEXT = "A deposit of $150 is due. It is paid back in 14 days."
