@@ -16,9 +16,8 @@ test: $(READY)
 lab: $(READY)
 	@$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
-# As `playbook bench`: numpy's idle threads would slow the embedder down.
 bench: $(READY)
-	@OPENBLAS_NUM_THREADS=1 $(BIN)/python tools/bench.py
+	@$(BIN)/python tools/bench.py
 
 # Rebuild the sample documents, run every notebook in place, and store outputs and the sample run.
 refresh: $(READY)

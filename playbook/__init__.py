@@ -1,7 +1,7 @@
 """The package behind the playbook's notebooks.
 
-Importing it does one thing: it sets defaults of other libraries before they load. Telemetry and tracing are off, and
-numpy's BLAS keeps to one thread. It imports nothing, prints nothing and creates nothing.
+Importing it does one thing: it switches off telemetry and tracing, before any other library can start them. It
+imports nothing, prints nothing and creates nothing.
 """
 
 import os
@@ -18,6 +18,5 @@ for _name, _value in {
     "DO_NOT_TRACK": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
-    "OPENBLAS_NUM_THREADS": "1",  # its idle threads spin, and torch then embeds the next question ten times as slowly
 }.items():
     os.environ.setdefault(_name, _value)

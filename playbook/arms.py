@@ -7,21 +7,22 @@ to run an arm, and whether an answer has the form asked for; does not know stati
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from langchain_core.documents import Document
 from pydantic import Field
 
 from playbook import answering, chunking, classifiers, refusal, retrieval
-from playbook.answering import Answer, Answerer, names_and_numbers, verify
+from playbook.answering import Answer, Answerer, Citation, names_and_numbers, verify
 from playbook.checked import TABLES, Frozen, build, read_yaml
 from playbook.chunking import embedding_text, sentence_spans
 from playbook.classifiers import PROXY_ARMS, WORDS, Encode, Task
-from playbook.evaluation import Proportion, contains, proportion
+from playbook.evaluation import Proportion, contains, share_of
 from playbook.items import Code, Example, Question
 from playbook.refusal import Case, swapped
 from playbook.remembered import Progress, Result, remembered
@@ -36,7 +37,7 @@ TIMED = 10  # questions of each arm that are answered without what earlier ones 
 KNOWLEDGE_ARMS = ("first_sentences", "keyword", "dense", "hybrid", "in_prompt", "closed_book")
 
 
-class Form(Frozen):
+class RequiredForm(Frozen):
     """What can be checked of a required form: patterns found once or in two wordings, and the number of sentences."""
 
     has: tuple[re.Pattern[str], ...] = ()
@@ -52,16 +53,16 @@ class Form(Frozen):
         return once and twice and self.sentences in (None, sentences)
 
 
-Forms = Mapping[str, Form]
+Forms = Mapping[str, RequiredForm]
 
 
-def load_forms(path: Path) -> dict[str, Form]:
+def load_required_forms(path: Path) -> dict[str, RequiredForm]:
     """The client's forms, by their words in `required_form`; none without the file.
 
     Raises ValueError naming the form and the fix.
     """
     rules = read_yaml(path) if path.is_file() else {}
-    return {name: build(Form, rule, f"{path.name}: '{name}'") for name, rule in rules.items()}
+    return {name: build(RequiredForm, rule, f"{path.name}: '{name}'") for name, rule in rules.items()}
 
 
 def in_form(question: Question, text: str, forms: Forms) -> bool | None:
@@ -181,7 +182,8 @@ def answer_arm(
         yield from (ask(fresh, question).model_dump(mode="json") for question in asked[:TIMED])
         rest = asked[TIMED:]
         search.prepare(rest)
-        reader.prepare(hit for question in rest for hit in search.search(question))  # all at once is much faster
+        if ask is Answerer.ask:  # the sentences these arms read, all at once, which is much faster
+            reader.prepare(hit for question in rest for hit in search.search(question))
         yield from (ask(reader, question).model_dump(mode="json") for question in rest)
 
     how = [inspect.getsource(m) for m in (answering, chunking, refusal, retrieval, sys.modules[__name__])]
@@ -206,10 +208,15 @@ def not_applicable(arm: str, answerer: Answerer) -> str:
     return f"the documents hold about {tokens:,} tokens, and a prompt takes {most:,}." if tokens > most else ""
 
 
+def as_hits(passages: Iterable[Document]) -> list[Hit]:
+    """Passages that are handed over without a search, in their order, each as a perfect find."""
+    return [Hit(passage, 1.0, 1.0, 1.0) for passage in passages]
+
+
 def everything(answerer: Answerer) -> list[Hit]:
     """All passages that whoever asks may see, in the order of the store."""
-    shown = compress(answerer.retriever.keywords.passages, answerer.retriever.store.mask(answerer.retriever.roles))
-    return [Hit(passage, 1.0, 1.0, 1.0) for passage in shown]
+    search = answerer.retriever
+    return as_hits(compress(search.keywords.passages, search.store.mask(search.roles)))
 
 
 def without_refusal(answerer: Answerer) -> Answerer:
@@ -269,7 +276,7 @@ def judge(arm: str, question: Question, answer: Answer, store: FaissStore, forms
         judged["correct"] = not answer.refused and contains(answer.text, keys)
     if cited:
         apt = [c for c in cited if c.source == question.source or holds_some(c.quote, keys)]
-        sound = sum(verify(c, store.get_by_ids([c.passage_id])) for c in apt)
+        sound = sum(_exists(c, store) for c in apt)
         lacking = missing(" ".join(c.quote for c in cited), keys)
         judged["citation_precision"] = round(sound / len(cited), 4)
         judged["citation_recall"] = round(1 - len(lacking) / len(keys), 4)
@@ -297,10 +304,13 @@ def audit_citations(questions: Questions, answers: Sequence[Answer], store: Fais
     A citation in an answer to an unanswerable question supports nothing. Empty when nothing is cited.
     """
     cited = [(q, citation) for q, answer in zip(questions, answers, strict=True) for citation in answer.citations]
-    exist = [verify(citation, store.get_by_ids([citation.passage_id])) for _, citation in cited]
+    exist = [_exists(citation, store) for _, citation in cited]
     support = [holds_some(citation.quote, q.must_contain) for q, citation in cited]
-    counted = {"exist": exist, "support": support} if cited else {}
-    return {name: proportion(sum(found), len(cited)) for name, found in counted.items()}
+    return {"exist": share_of(exist), "support": share_of(support)} if cited else {}
+
+
+def _exists(citation: Citation, store: FaissStore) -> bool:
+    return verify(citation, store.get_by_ids([citation.passage_id]))
 
 
 def first_sentences(answerer: Answerer, question: str) -> Answer:
@@ -333,8 +343,8 @@ def in_prompt(answerer: Answerer, question: str) -> Answer:
 def score(outputs: Sequence[Output]) -> list[ArmScore]:
     """The arms table, in the order the arms first occur."""
     table = []
-    for arm, rows in _by_arm(outputs).items():
-        right = proportion(sum(o.correct for o in rows), len(rows))
+    for arm, rows in by_arm(outputs).items():
+        right = share_of(o.correct for o in rows)
         used = {"refused": sum(o.refused for o in rows), "tokens": sum(o.tokens for o in rows)}
         table.append(ArmScore(arm=arm, evidence=rows[0].evidence, right=right, **used))
     return table
@@ -342,16 +352,17 @@ def score(outputs: Sequence[Output]) -> list[ArmScore]:
 
 def latency(outputs: Sequence[Output]) -> dict[str, float]:
     """Arm -> mean milliseconds an item, for the `run` part of an artifact."""
-    return {arm: round(float(np.mean([o.milliseconds for o in rows])), 1) for arm, rows in _by_arm(outputs).items()}
+    return {arm: round(float(np.mean([o.milliseconds for o in rows])), 1) for arm, rows in by_arm(outputs).items()}
 
 
 def correctness(outputs: Sequence[Output]) -> dict[str, list[bool]]:
     """Arm -> one truth value per item, for paired tests; every arm must have answered the same items in the same order."""
-    arms = _by_arm(outputs)
+    arms = by_arm(outputs)
     if len({tuple(o.item for o in rows) for rows in arms.values()}) > 1:
         raise ValueError(f"the arms {', '.join(arms)} did not answer the same items: run them all on one split.")
     return {arm: [o.correct for o in rows] for arm, rows in arms.items()}
 
 
-def _by_arm(outputs: Sequence[Output]) -> dict[str, list[Output]]:
+def by_arm(outputs: Sequence[Output]) -> dict[str, list[Output]]:
+    """The rows of each arm, in the order the arms first occur."""
     return {arm: [o for o in outputs if o.arm == arm] for arm in dict.fromkeys(o.arm for o in outputs)}

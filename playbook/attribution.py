@@ -13,12 +13,11 @@ from typing import Any, Literal
 from langchain_core.documents import Document
 
 from playbook.answering import MAX_QUESTION, Answer, Answerer
-from playbook.arms import NONE, Forms, Output, holds_some, in_form, missing, without_refusal
+from playbook.arms import NONE, Forms, Output, as_hits, holds_some, in_form, missing, without_refusal
 from playbook.checked import TABLES, Frozen, read_yaml
 from playbook.chunking import embedding_text
 from playbook.evaluation import Proportion, contains, proportion
 from playbook.items import Question
-from playbook.retrieval import Hit
 
 Cause = Literal["corpus gap", "retrieval", "reading", "behaviour", "refusal"]
 Texts, Terms = Sequence[Document], Mapping[str, str]
@@ -70,8 +69,7 @@ def why_wrong(
     added = {"constrained": question.required_form, "glossary": meant} if answerer.chat else {}
 
     def recovers(passages: Texts, more: str = "", formed: bool = True) -> bool:
-        hits = [Hit(passage, 1.0, 1.0, 1.0) for passage in passages]
-        text = free.ask(f"{asked} {more}"[:MAX_QUESTION], hits=hits).text
+        text = free.ask(f"{asked} {more}"[:MAX_QUESTION], hits=as_hits(passages)).text
         return contains(text, keys) and not (formed and in_form(question, text, forms) is False)
 
     pattern: dict[str, bool | None] = {"answerable": question.answerable}

