@@ -128,19 +128,21 @@ def broken_assumptions(kept: EconomicsResult, fresh: EconomicsResult, expires: d
     """What broke since a record was written, a sentence each; empty if the record still holds.
 
     `kept` is 02_economics as saved, `fresh` the same calculation with today's price book and client figures, dated
-    `as_of`; `expires` is the record's. Looked at: the expiry date, the value of every figure, prices that have become
-    old and matter, totals, and for each use case the order of its options and whether training pays back within the
-    horizon. It does not see figures that 09 measured. Raises ValueError for another currency or horizon.
+    `as_of`; `expires` is the record's. Looked at: the expiry date, the value of every figure, published figures that
+    costs rest on and that have become old, totals, and for each use case the order of its options and whether training
+    pays back within the horizon. It does not see figures that 09 measured. Raises ValueError for another currency or
+    horizon.
     """
     if (kept.currency, kept.months) != (fresh.currency, fresh.months):
         two = f"{kept.currency} over {kept.months} months and {fresh.currency} over {fresh.months}"
         raise ValueError(f"the record and today's economics are in {two}; they must be the same: run notebook 02 again")
     figures = _paired(kept.assumptions, fresh.assumptions, "use_case", "id")
     options = _paired(kept.options, fresh.options, "use_case", "option")
-    grown_old = {id for option in fresh.options for id in option.stale}.difference(line.id for line in kept.stale)
+    matter = {id for option in fresh.options for id in option.stale}.difference(line.id for line in kept.stale)
+    grown_old = [line for line in fresh.stale if line.id in matter and line.origin != "our_estimate"]
     said = [_say("expired", expires=expires)] if as_of > expires else []
     said += [_say("figure", old=a, new=b).strip() for a, b in figures if round(a.value, 4) != round(b.value, 4)]
-    said += [_say("old_price", line=line) for line in fresh.stale if line.id in grown_old]
+    said += [_say("old_price", line=line) for line in grown_old]
     moved = [(a, b) for a, b in options if abs(b.total - a.total) > LIMITS["moved"] * a.total]
     said += [_say("moved", old=a, new=b, money=kept.currency, share=b.total / a.total - 1) for a, b in moved]
     for case in kept.work_today:
