@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
@@ -90,15 +91,12 @@ def arms_chart(scores: "Sequence[arms.ArmScore]", title: str) -> Figure:
 def cause_chart(mixes: "Mapping[str, attribution.CauseMix]") -> Figure:
     """Failures by cause, one group of bars for each kind of item, with the count at the end of each bar."""
     figure, axis = plt.subplots(figsize=(9, 4))
-    height = 0.8 / max(len(mixes), 1)
-    causes = list(reversed(next((list(mix.shares) for mix in mixes.values() if mix.shares), [])))
-    for group, (name, mix) in enumerate(mixes.items()):
-        counts = [mix.shares[cause].hits if mix.shares else 0 for cause in causes]
-        where = np.arange(len(causes)) + height * (len(mixes) - 1 - group)
-        axis.bar_label(axis.barh(where, counts, height * 0.9, label=name), padding=4)
-    axis.set(yticks=np.arange(len(causes)) + 0.4 - height / 2, yticklabels=causes, xlabel="failed items")
+    counts = pd.DataFrame({name: {c: p.hits for c, p in mix.shares.items()} for name, mix in mixes.items()})
+    if len(counts):
+        counts[::-1].fillna(0).plot.barh(ax=axis, width=0.8, xlabel="failed items")
+    for bars in axis.containers:
+        axis.bar_label(bars, padding=4)
     axis.grid(axis="y", visible=False)
-    axis.legend(loc="lower right")
     return figure
 
 

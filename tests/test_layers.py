@@ -67,7 +67,7 @@ LAYERS = {
     "room": ("checked embedding engagement items models results", "pydantic"),
     "decision": ("checked diagnosis economics evaluation results", ""),
     # the outside: pictures, forms, the report, the walk, the command line
-    "plots": ("checked", "matplotlib numpy"),
+    "plots": ("checked", "matplotlib numpy pandas"),
     "widgets": ("answering diagnosis engagement", "ipywidgets"),
     "report": ("engagement models", "jinja2"),
     "runner": ("engagement", "nbclient nbformat tqdm"),
