@@ -4,7 +4,6 @@ Pure. Applies written rules to results; its sentences and limits are in tables/d
 and writes no file. An overridden gate is treated here as if it had stayed closed.
 """
 
-import math
 from collections.abc import Sequence
 from datetime import date, timedelta
 from operator import attrgetter
@@ -148,7 +147,7 @@ def broken_assumptions(kept: EconomicsResult, fresh: EconomicsResult, expires: d
     for case in kept.work_today:
         by_cost = (sorted(result.options, key=lambda o: o.total) for result in (kept, fresh))
         before, after = (", ".join(o.option for o in options if o.use_case == case) for options in by_cost)
-        paid, pays = ((result.payback.get(case) or math.inf) <= result.months for result in (kept, fresh))
+        paid, pays = ((result.payback.get(case) or kept.months + 1) <= kept.months for result in (kept, fresh))
         if before != after:
             said.append(_say("order" if after else "no_case", case=case, before=before, after=after))
         if after and case in kept.payback and paid != pays:
