@@ -146,8 +146,8 @@ def broken_assumptions(kept: EconomicsResult, fresh: EconomicsResult, expires: d
     said += [_say("moved", old=a, new=b, money=kept.currency, share=b.total / a.total - 1) for a, b in moved]
     for case in kept.work_today:
         by_cost = (sorted(result.options, key=lambda o: o.total) for result in (kept, fresh))
-        before, after = (", ".join(o.option for o in options if o.use_case == case) for options in by_cost)
-        paid, pays = ((result.payback.get(case) or kept.months + 1) <= kept.months for result in (kept, fresh))
+        before, after = (", ".join(o.option for o in ranked if o.use_case == case) for ranked in by_cost)
+        paid, pays = (r.payback.get(case) is not None and r.payback[case] <= r.months for r in (kept, fresh))
         if before != after:
             said.append(_say("order" if after else "no_case", case=case, before=before, after=after))
         if after and case in kept.payback and paid != pays:
