@@ -58,7 +58,7 @@ LAYERS = {
         "langchain_core numpy pydantic",
     ),
     "attribution": ("answering arms checked chunking evaluation items", "langchain_core"),
-    "structured": ("arms checked chunking evaluation items", "jsonschema langchain_core pydantic"),
+    "structured": ("arms checked evaluation items", "jsonschema langchain_core"),
     "training_data": ("checked classifiers evaluation items", "numpy"),
     "lora": ("checked embedding items models", "numpy peft torch transformers"),
     # what notebooks hand to each other, and the decision made of it
