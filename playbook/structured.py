@@ -12,10 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from langchain_core.callbacks import UsageMetadataCallbackHandler
-
 from playbook.arms import FLAGS, Output, StyleGuide, by_arm, style_violations  # noqa: F401 - replies are judged there
 from playbook.checked import Frozen, build
+from playbook.classifiers import held_to
 from playbook.evaluation import share_of
 from playbook.items import Example
 
@@ -97,22 +96,8 @@ def schema_constrained(chat: Any, schema: Schema, instructions: str) -> Filler:
     A reply that is cut off or does not parse is kept as it is, and counts as wrong; an error of the connection is raised.
     Raises ValueError without a chat model.
     """
-    if chat is None:
-        raise ValueError("schema_constrained is n/a without a chat model; choose a profile with one in settings.yaml.")
-    # providers take the title for a name, so it holds no space
-    held = chat.with_structured_output({**schema, "title": "form"})
-
-    def fill(text: str) -> tuple[str, int]:
-        used = UsageMetadataCallbackHandler()
-        try:
-            output = json.dumps(held.invoke([("system", instructions), ("human", text)], {"callbacks": [used]}))
-        except Exception as error:  # each provider has errors of its own; those about a request say which one
-            if isinstance(error, OSError) or hasattr(error, "request") or hasattr(error, "status_code"):
-                raise
-            output = getattr(error, "llm_output", None) or f"(no form: {error})"
-        return output, sum(one["total_tokens"] for one in used.usage_metadata.values())
-
-    return fill
+    held = held_to(chat, {**schema, "title": "form"})  # providers take the title for a name, so it holds no space
+    return lambda message: held([("system", instructions), ("human", message)])
 
 
 def fill_forms(arm: str, forms: Sequence[Example], schema: Schema, fill: Filler) -> list[Output]:

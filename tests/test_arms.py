@@ -400,7 +400,7 @@ def test_the_same_rung_is_similarity_without_a_chat_model_and_a_prompt_with_one(
 
 
 def test_constrained_is_refused_without_a_chat_model() -> None:
-    with pytest.raises(ValueError, match="'constrained' is n/a"):
+    with pytest.raises(ValueError, match="'chosen_code' is n/a: it is written by a chat model"):
         arms.classify("constrained", TRAIN, ITEMS, CODES, ENCODE)
 
 

@@ -272,7 +272,7 @@ class ServerError(Exception):
         (ToolChat(arguments=None), "null"),
         (ToolChat(arguments=RIGHT | {"day": "14 July"}), '{"day": "14 July", "number": 1, "stairs": true}'),
         (TextChat("I cannot say"), "I cannot say"),
-        (TextChat(LengthError("cut off")), "(no form: cut off)"),
+        (TextChat(LengthError("cut off")), "(no reply: cut off)"),
     ],
 )
 def test_what_the_chat_model_gets_wrong_is_kept_and_counts_as_wrong(chat: Any, output: str) -> None:
@@ -289,7 +289,7 @@ def test_a_server_that_cannot_be_asked_is_no_wrong_answer(error: Exception) -> N
 
 
 def test_without_a_chat_model_the_arm_is_not_available() -> None:
-    with pytest.raises(ValueError, match="schema_constrained is n/a without a chat model; choose a profile"):
+    with pytest.raises(ValueError, match="'form' is n/a: .* Choose a profile with a chat"):
         structured.schema_constrained(None, SMALL, "")
 
 
