@@ -1,12 +1,10 @@
 """Arms: every approach answers the same frozen items and returns rows of one table.
 
 A row says item, arm, output, right or wrong, refused, milliseconds, tokens, and what kind of evidence it is. Knows how
-to run an arm, and whether an answer has the form asked for; does not know statistics, plans or causes.
+to run an arm, and which written rules of form and style a text breaks; does not know statistics, plans or causes.
 """
 
-import inspect
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
@@ -17,11 +15,10 @@ import numpy as np
 from langchain_core.documents import Document
 from pydantic import Field
 
-from playbook import answering, chunking, classifiers, refusal, retrieval
 from playbook.answering import Answer, Answerer, names_and_numbers, verify
 from playbook.checked import TABLES, Frozen, build, read_yaml
 from playbook.chunking import embedding_text, sentence_spans
-from playbook.classifiers import PROXY_ARMS, WORDS, Encode, Task
+from playbook.classifiers import ARMS, PROXY_ARMS, WORDS, Encode, Task
 from playbook.evaluation import Proportion, contains, share_of
 from playbook.items import Code, Example, Question
 from playbook.refusal import Case, swapped
@@ -149,19 +146,19 @@ def classify(
     """Run one classification arm over labelled items; raises ValueError for an arm that does not exist or is n/a.
 
     `cache`: a folder that keeps each text's code until anything that decides it changes: the training texts, the code
-    book, the embedder, the chat model, or how the arms work. Milliseconds are those of when it was computed; what all
+    book, the embedder, the chat model, or the code. Milliseconds are those of when it was computed; what all
     texts share (embedding, learning) is booked on the first.
     `progress`, for instance tqdm, sees each text that a chat model is asked about; embedding has a bar of its own.
     """
-    if arm not in classifiers.ARMS:
-        raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(classifiers.ARMS)}.")
+    if arm not in ARMS:
+        raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(ARMS)}.")
 
     def run(texts: list[str]) -> Iterator[Result]:
-        return ({"code": code} for code in classifiers.ARMS[arm](Task(train, texts, codes, encode, chat)))
+        return ({"code": code} for code in ARMS[arm](Task(train, texts, codes, encode, chat)))
 
     embedder = np.round(encode(["Which embedder is this?"]), 3).tolist()
     taught = [(e.text, e.label) for e in train]
-    setting = [arm, inspect.getsource(classifiers), WORDS["prompt"], embedder, chat, taught, codes]
+    setting = [arm, WORDS["prompt"], embedder, chat, taught, codes]
     given = remembered(cache, setting, [i.text for i in items], run, progress if chat is not None else iter)
     evidence = "proxy" if arm in PROXY_ARMS and chat is None else "direct"
     return coded(arm, items, [g["code"] for g in given], [g["milliseconds"] for g in given], evidence)
@@ -201,7 +198,7 @@ def answer_arm(
     the mean of the first TIMED answers, computed with nothing embedded before. `progress`, for instance tqdm, sees each
     question that is asked.
     `cache`: a folder that keeps each question's answer until anything that decides it changes: the documents, the
-    search, the refusal, the chat model, the reranker, or how answers are made. Answers quote documents: give the folder
+    search, the refusal, the chat model, the reranker, or the code. Answers quote documents: give the folder
     `answers` inside the index, which `knowledge.index_folder` removes when a document changes.
     """
     if reason := not_applicable(arm, answerer):
@@ -220,11 +217,10 @@ def answer_arm(
         reader.prepare(hit for question in rest for hit in search.search(question))
         yield from (ask(reader, question).model_dump(mode="json") for question in rest)
 
-    how = [inspect.getsource(m) for m in (answering, chunking, refusal, retrieval, sys.modules[__name__])]
     settled = search.model_dump(include={"weight", "k", "roles", "fusion", "diversity"})
     reranker = search.rerank and np.round(search.rerank("Which is it?", ["This one.", "That?"]), 3).tolist()
     documents = [store.generation, store.fingerprint, list(store.documents.values())]
-    setting = [arm, how, _WORDS, settled, reranker, answerer.refusal, answerer.chat, documents]
+    setting = [arm, _WORDS, settled, reranker, answerer.refusal, answerer.chat, documents]
     kept = remembered(cache, setting, [q.question for q in questions], run, progress)
     usual = float(np.mean([given["milliseconds"] for given in kept[:TIMED]] or [0.0]))
     answers = [Answer(**{**given, "milliseconds": usual}) for given in kept]

@@ -1,7 +1,7 @@
-"""Answers with a fixed shape: forms filled from messages, and replies held to a style guide.
+"""Answers with a fixed shape: forms filled from messages. (Replies held to a style guide: `arms`.)
 
 A filler turns a message into a form: written pattern rules, or a chat model held to the form's JSON schema. Forms are
-judged by schema and by field, replies by rules of one shape. Knows no client: fields, codes and wordings are data.
+judged by schema and by field. Knows no client: fields, codes and wordings are data.
 """
 
 import json
