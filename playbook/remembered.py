@@ -18,6 +18,7 @@ from playbook.engagement import write_atomic
 Result = dict[str, Any]
 Compute = Callable[[list[str]], Iterable[Result]]
 Progress = Callable[[Sequence], Iterable]  # for instance tqdm
+CODE = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
 
 
 def remembered(
@@ -25,12 +26,13 @@ def remembered(
 ) -> list[Result]:
     """The result of each item: the stored one where this `setting` has seen it, else from `compute`, in order.
 
-    `setting`: everything but the item that decides a result; what is neither JSON-able nor LangChain's counts by its
-    `repr`. `items`: texts, stored as hashes; equal ones are computed once. `compute` is given the missing ones and yields
-    a JSON-able result for each, so that an interrupted run keeps what it has; each gets `milliseconds`, the time since
-    the one before (the first bears what all share). A damaged file counts as none. Without a `folder` nothing is stored.
+    `setting`: everything but the item and this package's code that decides a result; what is neither JSON-able nor
+    LangChain's counts by its `repr`. `items`: texts, stored as hashes; equal ones are computed once. `compute` is given
+    the missing ones and yields a JSON-able result for each, so that an interrupted run keeps what it has; each gets
+    `milliseconds`, the time since the one before (the first bears what all share). A damaged file counts as none. Without
+    a `folder` nothing is stored.
     """
-    path = folder / f"{_digest(dumps(setting, sort_keys=True))}.kept" if folder else None
+    path = folder / f"{_digest(dumps([CODE, setting], sort_keys=True))}.kept" if folder else None
     digest, _, body = (path.read_bytes() if path and path.is_file() else b"").decode(errors="replace").partition("\n")
     kept = json.loads(body) if digest == _digest(body) else {}
     missing = {_digest(item): item for item in items if _digest(item) not in kept}

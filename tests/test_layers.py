@@ -47,7 +47,7 @@ LAYERS = {
     "chat": ("embedding", "langchain langchain_core llguidance transformers"),
     "store": ("engagement", "faiss filelock langchain_core numpy"),
     "retrieval": ("checked chunking store", "bm25s langchain_core numpy pydantic snowballstemmer"),
-    "classifiers": ("checked items", "numpy sklearn"),
+    "classifiers": ("checked items", "langchain_core numpy sklearn"),
     "remembered": ("engagement", "langchain_core"),
     "refusal": ("checked classifiers evaluation", "numpy"),
     "answering": ("checked chunking refusal retrieval", "langchain_core numpy"),
@@ -58,7 +58,7 @@ LAYERS = {
         "langchain_core numpy pydantic",
     ),
     "attribution": ("answering arms checked chunking evaluation items", "langchain_core"),
-    "structured": ("arms checked chunking evaluation items", "jsonschema langchain_core pydantic"),
+    "structured": ("arms checked classifiers evaluation items", "jsonschema"),
     "training_data": ("checked classifiers evaluation items", "numpy"),
     "lora": ("checked embedding items models", "numpy peft torch transformers"),
     # what notebooks hand to each other, and the decision made of it
