@@ -5,7 +5,7 @@ PIP_FLAGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lab bench refresh battery colab clean
+.PHONY: run test lab bench refresh battery browser colab clean
 
 run: $(READY)
 	@$(BIN)/playbook run $(CLIENT)
@@ -28,6 +28,10 @@ refresh: $(READY)
 # The longer batteries: kills, failing disks, hostile files (about 15 minutes).
 battery: $(READY)
 	@$(BIN)/python tools/battery.py
+
+# JupyterLab and the record in headless Chromium (Debian: apt install chromium); pictures land in build/screenshots.
+browser: $(READY)
+	@$(BIN)/python -m pytest tests/browser
 
 # Colab's list of versions: the project resolves for its Python and changes nothing, and runs with them here (but for torch).
 colab: $(READY)

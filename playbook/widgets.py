@@ -102,7 +102,7 @@ def diagnosis_form(client: Engagement, rules: RuleTable, use_case: UseCase) -> w
 
 
 def _question(question: Question, answer: Any) -> w.Widget:
-    said = {"description": question.label, "style": WIDE}
+    said = {"description": question.label, "style": WIDE, "layout": LINE}
     if not question.choices:
         return w.Text(value="" if answer is None else str(answer), placeholder=question.unit, **said)
     options = [("not known", ""), *((question.show(option), option) for option in question.choices)]
