@@ -22,7 +22,7 @@ from playbook.gates import Gate
 from playbook.plots import break_even_chart, figure_uri
 
 VOLUMES = [10 ** (n / 8) for n in range(24, 73)]  # calls a month, a thousand to a billion
-WIDE, LINE = {"description_width": "260px"}, w.Layout(width="760px")
+WIDE, LINE = {"description_width": "340px"}, w.Layout(width="760px")
 
 
 def saved_form(client: Engagement, name: str) -> dict[str, Any]:
@@ -104,7 +104,8 @@ def diagnosis_form(client: Engagement, rules: RuleTable, use_case: UseCase) -> w
 def _question(question: Question, answer: Any) -> w.Widget:
     said = {"description": question.label, "style": WIDE, "layout": LINE}
     if not question.choices:
-        return w.Text(value="" if answer is None else str(answer), placeholder=question.unit, **said)
+        said["description"] += f" ({question.unit})" if question.unit else ""
+        return w.Text(value="" if answer is None else str(answer), placeholder="not known", **said)
     options = [("not known", ""), *((question.show(option), option) for option in question.choices)]
     return w.Dropdown(options=options, value="" if answer is None else answer, **said)
 

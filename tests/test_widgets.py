@@ -34,7 +34,7 @@ def use_case(**answers: object) -> UseCase:
 def parts(form: ipywidgets.VBox) -> tuple[dict[str, ipywidgets.Widget], ipywidgets.Button, ipywidgets.HTML]:
     """Fields by label, the button and the message of a form."""
     *fields, button, message = form.children
-    return {f.description: f for f in fields}, button, message
+    return {f.description.split(" (")[0]: f for f in fields}, button, message
 
 
 def tags(html: str) -> list[str]:
