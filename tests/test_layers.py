@@ -68,7 +68,7 @@ LAYERS = {
     "decision": ("checked diagnosis economics evaluation results", ""),
     # the outside: pictures, forms, the report, the walk, the command line
     "plots": ("checked", "matplotlib numpy pandas"),
-    "widgets": ("answering diagnosis engagement", "ipywidgets"),
+    "widgets": ("answering diagnosis economics engagement gates plots", "ipywidgets"),
     "report": ("engagement models", "jinja2"),
     "runner": ("engagement", "nbclient nbformat tqdm"),
     "cli": ("checked documents engagement items knowledge room runner", "typer"),
