@@ -81,10 +81,8 @@ def _check_parts(archive: zipfile.ZipFile, most: int, notes: list[str]) -> None:
 def reason(error: Exception) -> str:
     """Why a file was rejected, in words its owner understands."""
     text, name = _line(str(error)), type(error).__name__
-    if isinstance(error, Unreadable):
-        return text
     says = next(rule["says"] for rule in FORMATS["faults"] if re.search(rule["error"], f"{name}: {text}"))
-    return says.format(name=name, text=text[:80], memory=MEMORY // 2**30)
+    return says.format(name=name, text=text, memory=MEMORY // 2**30)
 
 
 def _line(text: str) -> str:
@@ -183,8 +181,7 @@ def _read_html(data: bytes, notes: list[str]) -> Iterator[Item]:
         heads = texts[0] if named else []
         for row, cells in zip(rows, texts, strict=True):
             row.string = "" if cells is heads else table_row(heads, cells)
-    inline = FORMATS["inline"].split()
-    owned = [(next(tag for tag in s.parents if tag.name not in inline), s) for s in soup.strings]
+    owned = [(next(tag for tag in s.parents if tag.name not in FORMATS["inline"]), s) for s in soup.strings]
     for number, (_, run) in enumerate(groupby(owned, key=lambda pair: id(pair[0])), start=1):
         (block, *_), texts = zip(*run, strict=True)
         yield int(block.name[1]) if re.fullmatch("h[1-6]", block.name) else 0, number, "".join(texts)
@@ -214,11 +211,9 @@ def _cell(cell: Any) -> str:
     style = re.sub(r"\[\$([^\]-]*)[^\]]*\]", r"\1", cell.number_format or "").replace('"', "").split(";")[0]
     head, digits, tail = re.match(r"([^0#]*)([0#,.]*)(.*)", style, re.S).groups()
     places, percent = digits.partition(".")[2].count("0"), "%" in tail
-    shown = f"{value * 100**percent:{',' if ',' in digits else ''}.{places if places or percent else 8}f}"
-    if not places and not percent:
-        shown = shown.rstrip("0").rstrip(".")
+    form = f"{',' if ',' in digits else ''}.{f'{places}f' if places or percent else '15g'}"
     before, after = ("".join(re.findall(" ?[$€£¥%]", part)) for part in (head, tail))
-    return before + shown + after
+    return f"{before}{round(value * 100**percent, 8):{form}}{after}"
 
 
 def _read_docx(data: bytes, _: list[str]) -> Iterator[Item]:
@@ -258,8 +253,9 @@ def _xml_items(root: Any, levels: dict[str, int]) -> Iterator[Item]:
     for hidden in list(root.iter("{*}del", "{*}moveFrom", "{*}Fallback")):
         hidden.getparent().remove(hidden)
     pieces = root.iter("{*}t", "{*}tab", "{*}br", "{*}cr")
+    runs = (piece for piece in pieces if piece.getparent().tag.endswith(("}r", "}p", "}fld")))
     rows: dict[Any, list[list[str]]] = {}  # of each table: its heads, and the row above
-    for number, (owner, run) in enumerate(groupby(pieces, lambda piece: _in(piece, "tr", "p")), start=1):
+    for number, (owner, run) in enumerate(groupby(runs, lambda piece: _in(piece, "tr", "p")), start=1):
         texts = list(run)
         if not owner.tag.endswith("}tr"):
             yield levels.get(getattr(owner, "style", None), 0), number, _shown(texts)

@@ -378,6 +378,9 @@ def test_xlsx_rows_repeat_their_heads_and_cells_read_as_people_see_them() -> Non
         (-1234.5, '_("$"* #,##0.00_);_("$"* (#,##0.00)', "$-1,234.50"),
         (0.125, "0.0%", "12.5%"),
         (0, "General", "0"),
+        (123456789012345, "General", "123456789012345"),
+        (100 / 3, "General", "33.33333333"),
+        (0.3333, "0%", "33%"),
         (datetime.time(9, 30), "h:mm", "09:30:00"),
         ("  two \n words", "@", "two words"),
     ],
@@ -572,6 +575,17 @@ def test_pptx_titles_text_groups_tables_and_notes() -> None:
         ]
     )
     assert found[5:] == [("", 2, "Only a title"), ("slide 3", 3, "No title")]
+
+
+def test_pptx_tab_stops_of_a_style_are_no_text() -> None:
+    deck = pptx.Presentation()
+    frame = deck.slides.add_slide(deck.slide_layouts[6]).shapes.add_textbox(0, 0, 9, 9).text_frame
+    frame.text = "By van"
+    style = OxmlElement("a:lvl1pPr")
+    style.append(OxmlElement("a:tabLst"))
+    style[0].append(OxmlElement("a:tab"))
+    frame._txBody.find(qn("a:lstStyle")).append(style)
+    assert texts("a.pptx", saved(deck)) == ["By van"]
 
 
 def test_pptx_charts_are_named_as_not_read() -> None:
