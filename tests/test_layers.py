@@ -36,7 +36,8 @@ LAYERS = {
     # files: the engagement's folder, the client's items and documents, the profile table
     "engagement": ("checked", "pydantic yaml"),
     "items": ("checked", "pydantic"),
-    "readers": ("checked", "bs4 charset_normalizer docling docx markdown_it openpyxl pptx pypdfium2"),
+    "printed": ("", ""),
+    "readers": ("checked printed", "bs4 charset_normalizer docling docx markdown_it openpyxl pptx pypdfium2"),
     "documents": ("checked readers", "langchain_core pydantic tqdm"),
     "models": ("checked", "pydantic"),
     # the frozen plan: pure but for its own table; of `items` it takes the shapes, not the readers
