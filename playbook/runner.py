@@ -3,14 +3,13 @@
 Knows notebooks as files to execute and artifacts as JSON with recorded inputs. It does not know what a notebook is about.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from playbook.engagement import ROUTE, Engagement, Raw, fingerprint, home, write_atomic
+from playbook.engagement import ROUTE, Engagement, Raw, digest, fingerprint, home, write_atomic
 
 # Each notebook of the walk, with the artifacts that it writes.
 WALK = {book: [artifact for artifact, by in ROUTE.items() if by == book] for book in ROUTE.values()}
@@ -44,10 +43,10 @@ def walk(client: Engagement, again: bool = False) -> Iterator[Step]:
         if notebook == "08_lora_run" and not client.load("07_training_data", Raw).root["may_train"]:
             yield Step(notebook, "skipped", 0.0, "not run: the gates of 06 and 07 did not let it through")
             continue
-        digest, action = _code_digest(notebook), "unchanged"
-        if again or state.get(notebook) != digest or not is_fresh(client, notebook):
+        made_by, action = _code_digest(notebook), "unchanged"
+        if again or state.get(notebook) != made_by or not is_fresh(client, notebook):
             execute(client, notebook)
-            state[notebook], action = digest, "ran"
+            state[notebook], action = made_by, "ran"
             write_atomic(state_path, json.dumps(state, indent=1))
         headline = str(client.load(artifacts[-1], Raw).root.get("headline", ""))
         yield Step(notebook, action, time.perf_counter() - started, headline)
@@ -84,7 +83,7 @@ def is_fresh(client: Engagement, notebook: str) -> bool:
     paths = [client.artifacts / f"{name}.json" for name in WALK[notebook]]
     try:
         inputs = [json.loads(path.read_text(encoding="utf-8"))["inputs"] for path in paths]
-        return all(client.input_hash(key) == digest for one in inputs for key, digest in one.items())
+        return all(client.input_hash(key) == then for one in inputs for key, then in one.items())
     except (FileNotFoundError, ValueError, KeyError):  # it is missing or damaged, or an earlier artifact is
         return False
 
@@ -93,4 +92,4 @@ def _code_digest(notebook: str) -> str:
     """Hash of a notebook's cells and of the package's source: what a result depends on beside its inputs."""
     book = json.loads((home() / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
     code = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
-    return hashlib.sha256("".join([*code, fingerprint(Path(__file__).parent, SOURCE)]).encode()).hexdigest()
+    return digest("".join([*code, fingerprint(Path(__file__).parent, SOURCE)]))

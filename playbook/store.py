@@ -5,7 +5,6 @@ file, passages.index (a line with the hash of all that follows; a line of JSON w
 the vectors as .npy), so that replacing it is the commit. LOCK is empty; whoever writes holds it.
 """
 
-import hashlib
 import io
 import json
 import uuid
@@ -21,7 +20,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
-from playbook.engagement import write_atomic
+from playbook.engagement import digest, write_atomic
 
 Roles = Iterable[str] | None
 Found = tuple[Document, float]
@@ -60,7 +59,7 @@ class FaissStore(VectorStore):
     def _hold(self, documents: dict[str, Document]) -> None:
         """Hold exactly these documents by id; a text whose vector is here already is not embedded again."""
         texts = [self.text_of(d) for d in documents.values()]
-        keys = [hashlib.sha256(t.encode("utf-8", "surrogatepass")).hexdigest()[:32] for t in texts]
+        keys = [digest(t)[:32] for t in texts]
         known = dict(zip(self.keys, self.vectors, strict=True))
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if new:
@@ -170,14 +169,14 @@ class FaissStore(VectorStore):
         buffer = io.BytesIO()
         np.save(buffer, self.vectors, allow_pickle=False)
         data = head.encode("utf-8", "surrogatepass") + b"\n" + buffer.getvalue()
-        digest = hashlib.sha256(data).hexdigest()
+        seal = digest(data)
         with one_writer(folder):
             current = _committed(folder)
-            if self._home == folder.resolve() and current not in ("", digest, self.generation):
+            if self._home == folder.resolve() and current not in ("", seal, self.generation):
                 raise IndexBusy(f"The index in {folder} has been changed since it was opened here: open it again.")
-            if current != digest:
-                write_atomic(folder / FILE, digest.encode() + b"\n" + data)
-            self.generation, self._home = digest, folder.resolve()
+            if current != seal:
+                write_atomic(folder / FILE, seal.encode() + b"\n" + data)
+            self.generation, self._home = seal, folder.resolve()
             _sweep(folder)
 
     @classmethod
@@ -193,9 +192,9 @@ class FaissStore(VectorStore):
         with suppress(IndexBusy, OSError), one_writer(folder, wait=0):
             _sweep(folder)  # the next save tells if it cannot be removed
         again = "delete that folder and run notebook 04 again."
-        digest, _, data = (folder / FILE).read_bytes().partition(b"\n")
-        store.generation = hashlib.sha256(data).hexdigest()
-        if digest != store.generation.encode():
+        seal, _, data = (folder / FILE).read_bytes().partition(b"\n")
+        store.generation = digest(data)
+        if seal != store.generation.encode():
             raise IndexMismatch(f"The index in {folder} is damaged ({FILE} is not as it was written): {again}")
         head, _, array = data.partition(b"\n")
         held = json.loads(head)
