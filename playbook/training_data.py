@@ -13,6 +13,7 @@ from functools import reduce
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+from ftfy import fix_encoding
 from pydantic import StringConstraints
 
 from playbook.checked import TABLES, Frozen, build, read_yaml
@@ -135,10 +136,9 @@ def audit(rows: Texts, known: Known, encode: Encode, limits: Mapping[str, float]
 
     A row without text or code counts as empty and is passed over by all other checks.
     """
-    from ftfy import fix_encoding
-
     filled = [r for r in rows if r.text.strip() and r.label.strip()]
-    sound, trusted = {r.id for r in filled}, _others(known.trusted, filled, encode)
+    sound, copied = {r.id for r in filled}, {n for n, _, _ in _alike(known.trusted, filled, encode)}
+    trusted = [r for n, r in enumerate(known.trusted) if n not in copied]  # a copy would know the right code of its row
     counts, languages = Counter(r.label for r in filled), {r.id: language(r.text) for r in filled}
     private = {r.id: personal_data(r.text) for r in filled}
     most, usual = max(counts.values(), default=0), Counter(filter(None, languages.values())).most_common(1)
@@ -166,36 +166,27 @@ def audit(rows: Texts, known: Known, encode: Encode, limits: Mapping[str, float]
     return [finding(kind, **rule) for kind, rule in RULES["findings"].items() if found[kind]]
 
 
-def _others(texts: Texts, rows: Texts, encode: Encode) -> Texts:
-    """The texts that are no copies of rows: a copy would know the right code of its row."""
-    if not texts:
-        return ()
-    copies = {i for i, _, _ in _alike(texts, rows, encode([t.text for t in texts]) @ encode([r.text for r in rows]).T)}
-    return [text for n, text in enumerate(texts) if n not in copies]
-
-
 def _copies(rows: Texts, held_out: Texts, encode: Encode) -> dict[str, list[str]]:
     """Rows that say the same as an earlier row or as a held-out text, by kind of finding."""
-    vectors = encode([r.text for r in rows])
-    pairs = [(rows[i], rows[j], exact) for j, i, exact in _alike(rows, rows, vectors @ vectors.T) if i < j]
-    leaks = _alike(rows, held_out, vectors @ encode([e.text for e in held_out]).T) if held_out else ()
-    exact = {b.id for a, b, exact in pairs if exact and a.label == b.label}
+    pairs = [(rows[first], rows[later], exact) for later, first, exact in _alike(rows, rows, encode) if first < later]
+    exact = {b.id for a, b, same in pairs if same and a.label == b.label}
     return {
-        "leaks into the held-out split": sorted({rows[n].id for n, _, _ in leaks}),
+        "leaks into the held-out split": sorted({rows[n].id for n, _, _ in _alike(rows, held_out, encode)}),
         "same text, different codes": sorted({r.id for a, b, _ in pairs if a.label != b.label for r in (a, b)}),
         "exact duplicates": sorted(exact),
         "near duplicates": sorted({b.id for a, b, _ in pairs if a.label == b.label} - exact),
     }
 
 
-def _alike(left: Texts, right: Texts, cosines: np.ndarray) -> Iterator[tuple[int, int, bool]]:
-    """Positions of texts that are copies, exact (but for case and blanks) or near; `cosines` has shape (left, right).
+def _alike(left: Texts, right: Texts, encode: Encode) -> Iterator[tuple[int, int, bool]]:
+    """Positions of texts that are copies of each other, and whether exact (but for case and blanks) or near.
 
     Near: almost the same vector, or a like one and many of the same words. Either alone misses reworded copies, or
     takes two people's complaints about the same thing for one.
     """
     a, b = ([normalise(r.text) for r in side] for side in (left, right))
     words, others = ([set(re.findall(r"\w+", text)) for text in side] for side in (a, b))
+    cosines = encode([r.text for r in left]) @ encode([r.text for r in right]).T
     for i, j in np.argwhere(cosines >= LIMITS["near_cosine"]).tolist():
         shared = len(words[i] & others[j]) / max(1, len(words[i] | others[j]))
         if cosines[i, j] >= LIMITS["same_cosine"] or shared >= LIMITS["shared_words"]:
@@ -255,8 +246,6 @@ def repair(rows: Texts, findings: Sequence[Finding], waived: Collection[str] = (
     Does what each finding proposes unless it is waived: drops or holds the row, decodes damaged letters, masks personal
     data. A row with letters that are lost for good is held. Labels stay as they are.
     """
-    from ftfy import fix_encoding
-
     kept, asked = [], {}
     kinds = [k for k in RULES["personal_data"] if ("names of persons" if k in NAMES else "personal data") not in waived]
     for row in rows:

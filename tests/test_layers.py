@@ -59,7 +59,7 @@ LAYERS = {
     ),
     "attribution": ("answering arms checked chunking evaluation items", "langchain_core"),
     "structured": ("arms checked chunking evaluation items", "jsonschema langchain_core pydantic"),
-    "training_data": ("checked classifiers evaluation items", "numpy"),
+    "training_data": ("checked classifiers evaluation items", "ftfy numpy pydantic"),
     "lora": ("checked embedding items models", "numpy peft torch transformers"),
     # what notebooks hand to each other, and the decision made of it
     "results": ("arms attribution checked evaluation gates plan refusal training_data", "pydantic"),
@@ -91,6 +91,7 @@ HOMES = {
     "peft": "lora",
     "sklearn": "classifiers",
     "scipy": "evaluation",
+    "ftfy": "training_data",
     "matplotlib": "plots",
     "ipywidgets": "widgets",
     "jinja2": "report",
