@@ -12,6 +12,7 @@ from fakes_embedding import HashEmbeddings
 from playbook.evaluation import extrapolate
 from playbook.items import Example
 from playbook.training_data import (
+    CHECKS,
     RULES,
     Finding,
     Known,
@@ -157,7 +158,9 @@ def test_language(text: str, name: str) -> None:
     assert language(text) == name
 
 
-def test_every_limit_and_every_rule_is_used_and_well_formed() -> None:
+def test_every_rule_and_every_limit_is_well_formed() -> None:
+    assert all(limit > 0 for limit in RULES["limits"].values())
+    assert set(CHECKS) < set(RULES["personal_data"])
     assert all(set(rule) == {"tolerated", "action", "repair"} for rule in RULES["findings"].values())
     assert {rule["tolerated"] for rule in RULES["findings"].values()} == {0, 1, "conflicting_labels"}
 
