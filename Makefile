@@ -25,9 +25,10 @@ refresh: $(READY)
 	@$(BIN)/python tools/refresh_notebooks.py
 	@$(BIN)/python tools/difficulty.py --write
 
-# The longer batteries: kills, failing disks, hostile files (about 15 minutes).
+# The longer batteries: kills, failing disks, hostile files (about 15 minutes), adapters on wrong labels (20 more).
 battery: $(READY)
 	@$(BIN)/python tools/battery.py
+	@$(BIN)/python tools/adapter_drills.py
 
 # JupyterLab and the record in headless Chromium (Debian: apt install chromium); pictures land in build/screenshots.
 browser: $(READY)

@@ -7,6 +7,7 @@ prompting. The linear probe is a real classifier: direct evidence. Knows vectors
 
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -144,14 +145,19 @@ def fit_probe(vectors: np.ndarray, labels: Sequence[str | bool], **settings: Any
     return LogisticRegression(**settings or PROBE).fit(vectors, list(labels))
 
 
-def cross_validated(vectors: np.ndarray, labels: Sequence[str], folds: int, seed: int) -> tuple[list[str], np.ndarray]:
-    """Out-of-fold label and its probability for each example, by the linear probe; `folds` at most the smallest class."""
+def cross_validated(vectors: np.ndarray, labels: Sequence[str], folds: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The labels, sorted, and the linear probe's out-of-fold probabilities of them, shape (n, labels).
+
+    Each label needs two examples, one of them as many as there are `folds`; one with fewer is in fewer folds.
+    """
     from sklearn import linear_model, model_selection
 
     probe = linear_model.LogisticRegression(**PROBE)
     folded = model_selection.StratifiedKFold(folds, shuffle=True, random_state=seed)
-    probability = model_selection.cross_val_predict(probe, vectors, list(labels), cv=folded, method="predict_proba")
-    return np.unique(labels)[probability.argmax(axis=1)].tolist(), probability.max(axis=1)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # a label with fewer examples than folds
+        given = (probe, vectors, list(labels))
+        probability = model_selection.cross_val_predict(*given, cv=folded, method="predict_proba")
+    return np.unique(labels), probability
 
 
 def fit_yes_no(features: np.ndarray, right: Sequence[bool]) -> tuple[list[float], float]:

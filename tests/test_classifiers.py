@@ -86,9 +86,16 @@ def test_cross_validated_labels_are_out_of_fold() -> None:
     """Text 8 lies among the A texts but is called B: a model that has seen it could memorise it, out of fold it cannot."""
     vectors = np.array([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4 + [[1.0, 0.0]])
     labels = ["A"] * 4 + ["B"] * 5
-    predicted, confidence = classifiers.cross_validated(vectors, labels, folds=4, seed=0)
-    assert predicted == ["A"] * 4 + ["B"] * 4 + ["A"]
-    assert ((confidence > 0.5) & (confidence <= 1)).all()
+    codes, probability = classifiers.cross_validated(vectors, labels, folds=4, seed=0)
+    assert codes[probability.argmax(axis=1)].tolist() == ["A"] * 4 + ["B"] * 4 + ["A"]
+    assert probability.sum(axis=1) == pytest.approx(np.ones(9)) and (probability.max(axis=1) > 0.5).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_cross_validated_takes_labels_with_fewer_examples_than_folds() -> None:
+    labels = ["A"] * 6 + ["B"] * 2
+    codes, probability = classifiers.cross_validated(np.eye(8), labels, folds=5, seed=0)
+    assert codes.tolist() == ["A", "B"] and probability.shape == (8, 2)
 
 
 def test_yes_no_fit_separates_and_needs_both_outcomes() -> None:

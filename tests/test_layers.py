@@ -60,7 +60,7 @@ LAYERS = {
     ),
     "attribution": ("answering arms checked chunking evaluation items", "langchain_core"),
     "structured": ("arms checked classifiers evaluation items", "jsonschema"),
-    "training_data": ("checked classifiers evaluation items", "numpy"),
+    "training_data": ("checked classifiers evaluation items", "ftfy numpy pydantic"),
     "lora": ("checked embedding items models", "numpy peft torch transformers"),
     # what notebooks hand to each other, and the decision made of it
     "results": ("arms attribution checked evaluation gates plan refusal training_data", "pydantic"),
@@ -92,6 +92,7 @@ HOMES = {
     "peft": "lora",
     "sklearn": "classifiers",
     "scipy": "evaluation",
+    "ftfy": "training_data",
     "matplotlib": "plots",
     "ipywidgets": "widgets",
     "jinja2": "report",
