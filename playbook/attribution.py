@@ -5,9 +5,7 @@ pattern of recoveries means which cause is a table: playbook/tables/causes.yaml.
 something changed; does not know plans, gates or plots.
 """
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from itertools import chain, zip_longest
 from typing import Any, Literal
 
 from langchain_core.documents import Document
@@ -16,14 +14,13 @@ from playbook.answering import MAX_QUESTION, Answer, Answerer
 from playbook.arms import NONE, Forms, Output, as_hits, holds_some, in_form, missing, without_refusal
 from playbook.checked import TABLES, Frozen, read_yaml
 from playbook.chunking import embedding_text
-from playbook.evaluation import Proportion, contains, proportion
+from playbook.evaluation import Proportion, contains
 from playbook.items import Question
 
 Cause = Literal["corpus gap", "retrieval", "reading", "behaviour", "refusal"]
 Texts, Terms = Sequence[Document], Mapping[str, str]
 CAUSE_TABLE: dict[str, Any] = read_yaml(TABLES / "causes.yaml")
 FIX: dict[str, str] = CAUSE_TABLE["fix"]
-CAUSES = tuple(FIX)
 
 
 class Failure(Frozen):
@@ -106,21 +103,3 @@ def why_miscoded(
         shown = {"item": row.item, "asked": texts[row.item], "given": row.output, "wanted": row.expected}
         failures.append(_failure("codes", pattern, disputed=row.item in disputed, **shown))
     return failures
-
-
-def cause_mix(failures: Sequence[Failure]) -> CauseMix:
-    """Share of each cause among the undisputed failures, with Wilson intervals; no shares when nothing failed."""
-    counts = Counter(f.cause for f in failures if not f.disputed)
-    total = counts.total()
-    shares = {c: proportion(counts[c], total) for c in CAUSES} if total else {}
-    return CauseMix(failures=total, shares=shares, disputed=len(failures) - total)
-
-
-def instructive(failures: Sequence[Failure], most: int = 10) -> list[Failure]:
-    """The failures to read first: one of each cause in turn, those that exactly one intervention put right before others.
-
-    Within that in the order given, so that the same ones are always chosen; disputed ones are left out.
-    """
-    agreed = sorted((f for f in failures if not f.disputed), key=lambda f: len(f.recovered_by) != 1)
-    by_cause = [[f for f in agreed if f.cause == cause] for cause in CAUSES]
-    return [f for f in chain.from_iterable(zip_longest(*by_cause)) if f][:most]

@@ -3,7 +3,6 @@
 Pure functions on strings and numbers; scipy does the distributions. Knows nothing of files, models or arms.
 """
 
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -118,12 +117,6 @@ def smallest_provable_gain(n: int, losses: int, alpha: float = 0.05) -> int | No
     return next((gain for gain in range(1, n - 2 * losses + 1) if mcnemar(losses + gain, losses) < alpha), None)
 
 
-def expected_losses(on_tune: PairedTest, items: int) -> int:
-    """How many of `items` test items the better arm should lose, by its share of losses on tune, rounded up."""
-    seen = on_tune.wins + on_tune.losses + on_tune.ties
-    return math.ceil(items * min(on_tune.wins, on_tune.losses) / max(seen, 1))
-
-
 def paired_bootstrap(a: Scores, b: Scores, seed: int = 0, clusters: Names = None) -> Interval:
     """Mean difference of two arms' item scores (a minus b) with its 95 % percentile interval.
 
@@ -213,32 +206,6 @@ def macro_f1(expected: Sequence[str], predicted: Sequence[str]) -> float:
     hits = Counter(e for e, p in zip(expected, predicted, strict=True) if e == p)
     total = Counter(expected) + Counter(predicted)
     return float(np.mean([2 * hits[label] / total[label] for label in set(expected)]))
-
-
-def token_f1(given: str, expected: str) -> float:
-    """F1 of the words two answers share, 0 to 1, without case, punctuation and articles (Rajpurkar et al. 2016, SQuAD)."""
-    bare = (re.sub(r"[^\w\s]", "", normalise(text)) for text in (given, expected))
-    a, b = (Counter(re.sub(r"\b(a|an|the)\b", " ", text).split()) for text in bare)
-    return 2 * (a & b).total() / (a.total() + b.total()) if a or b else 1.0
-
-
-def out_of_scope(inside: Scores, outside: Scores, false_alarms: float = 0.05) -> tuple[float, Proportion]:
-    """How well a score tells items in scope (high) from those outside (low): AUROC, and the share outside found.
-
-    AUROC is the Mann-Whitney U over all pairs (Hanley and McNeil 1982), 0.5 by chance. The share counts items outside
-    that score below all but `false_alarms` of those inside. Raises ValueError without items of a kind or for a NaN.
-    """
-    if not len(inside) or not len(outside):
-        raise ValueError(f"{len(inside)} items in scope and {len(outside)} outside: some of each are needed.")
-    u = stats.mannwhitneyu(inside, outside, nan_policy="raise").statistic
-    limit = sorted(inside)[int(false_alarms * len(inside))]
-    return float(u / len(inside) / len(outside)), share_of(s < limit for s in outside)
-
-
-def consistency(groups: Sequence[Sequence[str]]) -> Proportion:
-    """Share of groups of paraphrases that all got the same output, but for case and blanks; single ones say nothing."""
-    several = [{normalise(output) for output in group} for group in groups if len(group) > 1]
-    return share_of(len(outputs) == 1 for outputs in several)
 
 
 def copies(left: dict[str, str], right: dict[str, str], nearness: np.ndarray | float = 0, least: float = 1) -> Pairs:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from playbook.checked import TABLES, Frozen, read_yaml
-from playbook.evaluation import proportion, smallest_provable_gain
+from playbook.evaluation import smallest_provable_gain
 from playbook.items import Example, Question
 
 _TABLE = read_yaml(TABLES / "plan.yaml")
@@ -150,28 +150,6 @@ def provable(what: str, items: int, losses: int, thresholds: dict[str, float], c
         said = words["gain" if now else "nothing"] + words["never" if more is None else "more" if more else "enough"]
     known = {"items": items, "losses": losses, "points": now, "more": more}
     return Provable(sentence=said.format(what=what, worth=worth, least=least, most=words["most"], **known), **known)
-
-
-def collect_next(questions: Questions, documents: Sequence[str]) -> list[dict[str, Any]]:
-    """Which questions to write next and why, most urgent first; an empty list for an even set.
-
-    Unanswerable ones below their share; answerable types whose share right could not be told within the widest allowed
-    95 % interval (Wilson, at one half right); documents without a question.
-    """
-    rule, types = _TABLE["collect_next"], Counter(q.type for q in questions if q.answerable and q.type)
-    silent = sum(not q.answerable for q in questions)
-    width = {kind: 100 * (proportion(n // 2, n).high - proportion(n // 2, n).low) for kind, n in types.items()}
-    gaps = [("unanswerable", "unanswerable", silent)] if silent < rule["unanswerable_share"] * len(questions) else []
-    gaps += [("type", kind, n) for kind, n in reversed(types.most_common()) if width[kind] > rule["widest_points"]]
-    gaps += [("document", name, 0) for name in sorted(set(documents) - {q.source for q in questions})]
-    says = {name: {"have": n, "all": len(questions), "width": width.get(name, 0)} for _, name, n in gaps}
-    return [{"about": name, "have": n, "why": rule[why].format(**says[name])} for why, name, n in gaps]
-
-
-def unseen_labels(train: Examples, test: Examples) -> dict[str, int]:
-    """Labels of test texts that no training text carries, with how many carry each: no arm can learn them."""
-    known = {e.label for e in train}
-    return dict(Counter(e.label for e in test if e.label not in known))
 
 
 def check_change(old: Plan | None, new: Plan, reason: str) -> Plan:

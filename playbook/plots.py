@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
@@ -19,7 +18,7 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 from playbook.checked import TABLES
 
 if TYPE_CHECKING:  # only names of types: drawing needs none of the libraries behind them
-    from playbook import arms, attribution, refusal, training_data
+    from playbook import arms, refusal
     from playbook.economics import BreakEven, Fan
 
 Waits = Sequence[tuple[float, float | None]]  # (calls a month, months to payback or None for never)
@@ -85,30 +84,6 @@ def arms_chart(scores: "Sequence[arms.ArmScore]", title: str) -> Figure:
     names = [line.name + (" (proxy)" if line.evidence == "proxy" else "") for line in rows]
     axis.set(yticks=range(len(scores)), yticklabels=names, xlim=(0, 1), ylim=(-0.6, len(scores) - 0.2), title=title)
     axis.xaxis.set_major_formatter(PercentFormatter(1))
-    return figure
-
-
-def cause_chart(mixes: "Mapping[str, attribution.CauseMix]") -> Figure:
-    """Failures by cause, one group of bars for each kind of item, with the count at the end of each bar."""
-    figure, axis = plt.subplots(figsize=(9, 4))
-    counts = pd.DataFrame({name: {c: p.hits for c, p in mix.shares.items()} for name, mix in mixes.items()})
-    if len(counts):
-        counts[::-1].fillna(0).plot.barh(ax=axis, width=0.8, xlabel="failed items")
-    for bars in axis.containers:
-        axis.bar_label(bars, padding=4)
-    axis.grid(axis="y", visible=False)
-    return figure
-
-
-def curve_chart(points: "Sequence[training_data.CurvePoint]") -> Figure:
-    """Share right on the tuning split against the number of training examples; bars span the repeats."""
-    figure, axis = plt.subplots(figsize=(8, 4.2))
-    axis.plot([p.examples for p in points], [p.mean for p in points], "o-", color=BLUE, ms=8)
-    for p in points:
-        axis.vlines(p.examples, p.low, p.high, color=BLUE, lw=2.5, alpha=0.5)
-        _note(axis, f"{p.mean:.0%}", (p.examples, p.mean), (9, -13))
-    axis.set(xlabel="training examples", ylim=(0, 1), title="Does more labelling help? (linear probe, tuning split)")
-    axis.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 

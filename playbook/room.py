@@ -1,55 +1,18 @@
-"""Is this room ready? Checks of the machine, what the client brought, and what the participants expect.
+"""Is this room ready? What the client brought, what is missing, and what the participants expect.
 
-Looks and reports; installs and changes nothing.
+Looks and reports; changes nothing. The machine is checked in notebook 00 itself.
 """
 
-import os
-import platform
-import shutil
-import sys
 from collections import Counter
-from typing import NamedTuple
 
 from pydantic import RootModel
 
 from playbook.checked import TABLES, build, read_yaml
-from playbook.embedding import weights_path
 from playbook.engagement import Engagement
 from playbook.items import load_examples, load_questions
-from playbook.models import known_weights, load_profile
 from playbook.results import Prediction, Probability
 
 _TABLE = read_yaml(TABLES / "room.yaml")
-
-
-class RoomCheck(NamedTuple):
-    """One check: what is needed, what was found, whether it is enough, and what to do if not."""
-
-    needed: str
-    found: str
-    ready: bool
-    fix: str
-
-
-def check_machine(client: Engagement) -> list[RoomCheck]:
-    """Python, cores, free disk, write permission and model weights against what the route needs."""
-    free = shutil.disk_usage(client.work.parent if client.work.parent.exists() else client.inputs).free / 1e9
-    embedder = load_profile(client.settings.profile).embedder
-    try:
-        weights_path(embedder)
-        weights, right = f"{embedder}, {'as published' if known_weights(embedder) else 'your own, not checked'}", True
-    except (ImportError, ValueError, OSError) as error:
-        weights, right = str(error), False
-    client.work.mkdir(parents=True, exist_ok=True)
-    cores, may = os.cpu_count() or 1, os.access(client.work, os.W_OK)
-    found = {
-        "python": (platform.python_version(), sys.version_info >= (3, 11)),
-        "cores": (str(cores), cores >= 2),
-        "disk": (f"{free:.0f} GB", free >= 1),
-        "folder": ("yes" if may else "no", may),
-        "weights": (weights, right),
-    }
-    return [RoomCheck(row["needed"], *found[name], row["fix"]) for name, row in _TABLE["machine"].items()]
 
 
 def count_inputs(client: Engagement) -> dict[str, int]:

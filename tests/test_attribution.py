@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from fakes_embedding import make_answerer, passage
 from langchain_core.documents import Document
@@ -9,7 +11,7 @@ from langchain_core.messages import AIMessage
 
 from playbook.answering import Answer
 from playbook.arms import Output, StyleGuide, StyleRule
-from playbook.attribution import CAUSE_TABLE, CAUSES, FIX, Failure, cause_mix, instructive, why_miscoded, why_wrong
+from playbook.attribution import CAUSE_TABLE, FIX, Cause, Failure, why_miscoded, why_wrong
 from playbook.items import Question
 
 RENTAL = passage("rental", "A deposit of $150 is due. It is paid back in 14 days.", "rental.md")
@@ -147,7 +149,7 @@ def test_truth_table_names_only_what_is_tried_ends_in_a_row_for_the_rest_and_rea
     assert {name for row in CAUSE_TABLE["answers"] for name in row.get("when", {})} <= set(tried)
     assert {name for row in CAUSE_TABLE["codes"] for name in row.get("when", {})} == {"definition", "nearest_examples"}
     assert set(CAUSE_TABLE["added"]) <= set(CAUSE_TABLE["interventions"])
-    assert {row["cause"] for row in CAUSE_TABLE["answers"]} == set(CAUSES)
+    assert {row["cause"] for row in CAUSE_TABLE["answers"]} == set(FIX)
     for kind in ("answers", "codes"):
         *rows, last = CAUSE_TABLE[kind]
         assert all(row["when"] for row in rows) and "when" not in last and all(row["why"] for row in [*rows, last])
@@ -182,14 +184,11 @@ def test_what_was_not_tried_is_no_reason_to_train() -> None:
     assert [f.cause for f in why_miscoded(rows, {"1": "t"}, "linear_probe")] == ["reading"]
 
 
-def test_texts_that_two_people_coded_differently_are_counted_apart() -> None:
+def test_texts_that_two_people_coded_differently_are_marked() -> None:
     arms = ("linear_probe", "definition", "nearest_examples")
     rows = [row(item, arm, "B") for item in ("1", "2", "3") for arm in arms]
     found = why_miscoded(rows, dict.fromkeys("123", "t"), "linear_probe", disputed={"2", "9"})
-    mix = cause_mix(found)
-    assert [f.disputed for f in found] == [False, True, False]
-    assert (mix.failures, mix.disputed, mix.shares["behaviour"].hits, mix.shares["behaviour"].n) == (2, 1, 2, 2)
-    assert (cause_mix(found[1:2]).failures, cause_mix(found[1:2]).shares) == (0, {})
+    assert [(f.cause, f.disputed) for f in found] == [("behaviour", False), ("behaviour", True), ("behaviour", False)]
 
 
 def test_right_codes_and_other_arms_failures_are_passed_over() -> None:
@@ -202,32 +201,5 @@ def test_right_codes_and_other_arms_failures_are_passed_over() -> None:
     assert [f.item for f in why_miscoded(rows, {"1": "t", "2": "u"}, "linear_probe")] == ["2"]
 
 
-def test_cause_mix_shares_add_up_and_are_empty_without_failures() -> None:
-    made = [
-        Failure(item=str(n), cause=c, asked="", given="", wanted="", recovered_by=())
-        for n, c in enumerate(("reading", "reading", "behaviour", "refusal"))
-    ]
-    mix = cause_mix(made)
-    assert {c: (p.hits, p.n) for c, p in mix.shares.items()} == {
-        "corpus gap": (0, 4), "retrieval": (0, 4), "reading": (2, 4), "behaviour": (1, 4), "refusal": (1, 4)
-    }  # fmt: skip
-    assert sum(p.share for p in mix.shares.values()) == pytest.approx(1)
-    assert (cause_mix([]).failures, cause_mix([]).shares) == (0, {})
-
-
-def test_instructive_failures_go_round_the_causes_and_take_one_single_recovery_first() -> None:
-    def made(item: str, cause: str, *recovered: str, disputed: bool = False) -> Failure:
-        shown = {"asked": "", "given": "", "wanted": "", "disputed": disputed}
-        return Failure(item=item, cause=cause, recovered_by=recovered, **shown)
-
-    given = [
-        made("a", "refusal", "no refusal", "oracle passage"), made("b", "reading"), made("c", "reading", "oracle passage"),
-        made("d", "retrieval"), made("e", "refusal", "no refusal"), made("f", "reading", "glossary"),
-        made("g", "retrieval", "oracle passage", disputed=True),
-    ]  # fmt: skip
-    assert [f.item for f in instructive(given)] == ["d", "c", "e", "f", "a", "b"]
-    assert [f.item for f in instructive(given, most=2)] == ["d", "c"] and instructive([]) == []
-
-
 def test_every_cause_has_a_fix_in_words() -> None:
-    assert tuple(FIX) == CAUSES and all(FIX.values())
+    assert tuple(FIX) == get_args(Cause) and all(FIX.values())

@@ -151,18 +151,6 @@ def test_smallest_provable_gain_refuses_no_items() -> None:
         ev.smallest_provable_gain(0, 0)
 
 
-@pytest.mark.parametrize(
-    ("wins", "losses", "ties", "items", "expected"),
-    [(10, 4, 86, 139, 6), (4, 10, 86, 139, 6), (3, 0, 90, 139, 0), (1, 1, 91, 139, 2), (0, 0, 0, 139, 0)],
-)
-def test_expected_losses_are_the_share_on_tune_of_the_test_items_rounded_up(
-    wins: int, losses: int, ties: int, items: int, expected: int
-) -> None:
-    same = {"p_value": 1.0, "p_adjusted": 1.0, "verdict": ""}
-    tuned = ev.PairedTest(first="a", second="b", wins=wins, losses=losses, ties=ties, **same)
-    assert ev.expected_losses(tuned, items) == expected
-
-
 # ----------------------------------------------------------------------------------------------- bootstrap intervals
 
 
@@ -307,53 +295,6 @@ def test_macro_f1_weighs_labels_equally() -> None:
 def test_macro_f1_refuses_no_items() -> None:
     with pytest.raises(ValueError, match="no items"):
         ev.macro_f1([], [])
-
-
-@pytest.mark.parametrize(
-    ("given", "expected", "f1"),
-    [
-        ("The rent is $45 a week.", "rent is 45 week", 1.0),  # case, punctuation and articles do not count
-        ("14 days", "within 14 days of delivery", 2 * 2 / (2 + 5)),
-        ("two two", "two", 2 * 1 / 3),  # a word repeated is matched once
-        ("Thursday", "Friday", 0.0),
-        ("Andy", "dy", 0.0),  # an article inside a word stays
-        ("", "14 days", 0.0),
-        ("the", "", 1.0),
-    ],
-)
-def test_token_f1(given: str, expected: str, f1: float) -> None:
-    assert ev.token_f1(given, expected) == pytest.approx(f1)
-    assert ev.token_f1(expected, given) == pytest.approx(f1)
-
-
-def test_out_of_scope_by_hand() -> None:
-    auroc, found = ev.out_of_scope([0.9, 0.8, 0.4], [0.5, 0.3])
-    assert auroc == pytest.approx(5 / 6)  # of six pairs one stands the wrong way round
-    assert (found.hits, found.n) == (1, 2)  # below 0.4: no false alarm among three
-    assert ev.out_of_scope([0.5, 0.5], [0.5])[0] == 0.5
-    assert ev.out_of_scope([0.1], [0.9])[0] == 0.0
-
-
-def test_no_more_false_alarms_than_allowed_and_not_fewer_than_needed() -> None:
-    inside = [n / 100 for n in range(100)]
-    assert ev.out_of_scope(inside, [0.045, 0.05])[1].hits == 1  # five of a hundred lie below 0.05
-    assert ev.out_of_scope(inside, [0.195, 0.2], false_alarms=0.2)[1].hits == 1
-
-
-@pytest.mark.parametrize(("inside", "outside"), [([], [0.1]), ([0.1], []), ([0.1, float("nan")], [0.2])])
-def test_out_of_scope_refuses_no_scores_and_scores_that_are_no_number(
-    inside: list[float], outside: list[float]
-) -> None:
-    with pytest.raises(ValueError, match="some of each are needed|nan"):
-        ev.out_of_scope(inside, outside)
-
-
-def test_consistency_counts_groups_with_one_output_and_leaves_single_ones_out() -> None:
-    groups = [["RENT", "RENT"], ["RENT", "rent ", "RENT"], ["RENT", "SALE"], ["SALE"]]
-    found = ev.consistency(groups)
-    assert (found.hits, found.n) == (2, 3)
-    with pytest.raises(ValueError, match="0 of 0"):
-        ev.consistency([["RENT"]])
 
 
 def test_copies_are_found_by_text_and_with_vectors_by_nearness() -> None:

@@ -65,10 +65,10 @@ LAYERS = {
     # what notebooks hand to each other, and the decision made of it
     "results": ("arms attribution checked evaluation gates plan refusal training_data", "pydantic"),
     "study": ("engagement items models plan results structured", ""),
-    "room": ("checked embedding engagement items models results", "pydantic"),
+    "room": ("checked engagement items results", "pydantic"),
     "decision": ("checked diagnosis economics evaluation results", ""),
     # the outside: pictures, forms, the report, the walk, the command line
-    "plots": ("checked", "matplotlib numpy pandas"),
+    "plots": ("checked", "matplotlib numpy"),
     "widgets": ("answering diagnosis economics engagement gates plots", "ipywidgets"),
     "report": ("engagement models", "jinja2"),
     "runner": ("engagement", "nbclient nbformat tqdm"),
@@ -78,7 +78,7 @@ LAYERS = {
 # Imports for type checkers only; they cost nothing at run time and may point anywhere.
 TYPES_ONLY = {
     "cli": ("documents", ""),
-    "plots": ("arms attribution economics refusal training_data", ""),
+    "plots": ("arms economics refusal", ""),
 }
 # One module imports each heavy library. torch has two: `embedding` picks device and precision, `lora` trains. tqdm has
 # two: what takes minutes (a walk, many embeddings) shows a bar.

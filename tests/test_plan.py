@@ -9,10 +9,8 @@ from playbook.items import Example, Question
 from playbook.plan import (
     Plan,
     check_change,
-    collect_next,
     make_plan,
     provable,
-    unseen_labels,
 )
 
 
@@ -98,11 +96,6 @@ def test_a_code_keeps_its_split_when_another_code_gets_more_texts() -> None:
     kept = [{name: [i for i in ids if i.startswith("A")] for name, ids in split.items()} for split in (before, after)]
     assert kept[0] == kept[1]
     assert sum(map(len, kept[0].values())) == 6
-
-
-def test_labels_that_only_the_test_carries_are_named_with_their_texts_counted() -> None:
-    assert unseen_labels(examples(A=2), examples(A=1, B=2, C=1)) == {"B": 2, "C": 1}
-    assert unseen_labels(examples(A=2), []) == {}
 
 
 FORMS = [
@@ -293,25 +286,3 @@ def test_where_half_the_items_are_lost_no_gain_can_be_proved() -> None:
     found = provable("x", 20, 9, LIMITS)
     assert found.points is None
     assert "no gain can be proved" in found.sentence
-
-
-def test_the_questions_to_collect_next_fill_documents_types_and_the_unanswerable_share() -> None:
-    asked = [question(n, "rent.md").model_copy(update={"type": "price"}) for n in range(40)]
-    asked += [question(n, "hours.md").model_copy(update={"type": "table"}) for n in range(50, 55)]
-    asked += [question(n, "hours.md").model_copy(update={"type": "two files"}) for n in range(60, 63)]
-    silent = question(90, "").model_copy(update={"type": "silent"})
-    rows = collect_next([*asked, silent], ["rent.md", "hours.md", "sale.md"])
-    gaps = [("unanswerable", 1), ("two files", 3), ("table", 5), ("sale.md", 0)]
-    assert [(row["about"], row["have"]) for row in rows] == gaps
-    assert rows[0]["why"].startswith("only 1 of 49 questions")
-    assert "within 65 points" in rows[2]["why"]  # Wilson 95 % of 2 of 5: 11.8 to 76.9
-    assert rows[3]["why"] == "no question asks for anything in this document"
-
-
-def test_nothing_is_left_to_collect_for_an_even_set() -> None:
-    asked = [question(n, "rent.md").model_copy(update={"type": "price"}) for n in range(40)]
-    assert collect_next([*asked, *(question(n, "") for n in range(50, 70))], ["rent.md"]) == []
-
-
-def test_without_questions_everything_is_left_to_collect() -> None:
-    assert [row["about"] for row in collect_next([], ["b.md", "a.md"])] == ["a.md", "b.md"]

