@@ -44,26 +44,17 @@ def decide(
 ) -> results.DecisionResult:  # fmt: skip
     """Apply the written rules to one client's artifacts; every sentence names the figures it rests on.
 
-    `people`: who has a role of the table (`roles`), where known; `stale`: what `no_longer_holds` found.
+    `people`: who has a role of the table (`nobody`), where known; `stale`: what `no_longer_holds` found.
     """
     limits, looks = plan.plan.thresholds, max(measured.looks, lora.looks if lora else 0)
     know, act = _knowledge(limits, measured), _behaviour(limits, measured, gate.gate, audit.gate, lora)
     parts, expires = {knowledge: know, behaviour: act}, as_of + timedelta(days=LIMITS["valid_days"])
     marks = {v.use_case: _mark(v, limits, measured, lora, knowledge, behaviour) for v in diagnosis.verdicts}
-    options = _options(parts, economics)
-    known = {
-        "m": measured,
-        "room": room.inputs,
-        "limits": limits,
-        "looks": looks,
-        "expires": expires,
-        "cases": len(marks),
-    }
-    known |= _nameable(as_of, people or {}, parts, economics)
-    lists, tables = (_written(_TABLE[form], (know.kind, act.kind), known) for form in ("lists", "tables"))
-    more = [p.sentence for p in (baseline.provable if baseline else ()) if p.more != 0]
-    lists |= {"drivers": _drivers(diagnosis, parts), "stale": [*stale], "collect": lists["collect"] + more}
-    spent = [{"after": book, "said": money_after(book, economics).sentence} for book in _TABLE["budget_after"]]
+    options, kinds = _options(parts, economics), (know.kind, act.kind)
+    found = {"m": measured, "room": room.inputs, "limits": limits, "cases": len(marks)}
+    lists, tables = _record(kinds, economics, as_of, people or {}, looks=looks, expires=expires, **found)
+    lists["collect"] += [p.sentence for p in (baseline.provable if baseline else ()) if p.items and p.more != 0]
+    spent = [{"after": book, "said": money_after(book, economics)[1]} for book in _TABLE["budget_after"]]
     tables |= {"options": options, "predictions": _ledger(room, measured, lora), "budget": spent}
     return results.DecisionResult(
         headline=" ".join(filter(None, (know.said, act.said))) or _say("nothing"),
@@ -76,7 +67,7 @@ def decide(
         diagnoses={name: mark["mark"] for name, mark in marks.items()},
         because={name: mark["because"] for name, mark in marks.items()},
         brier=score_predictions(room, measured, lora),
-        lists=lists,
+        lists=lists | {"drivers": _drivers(diagnosis, parts), "stale": stale},
         tables=tables,
     )
 
@@ -108,11 +99,8 @@ def _knowledge(limits: Thresholds, measured: Measured) -> _Part:
         sure = [_say("early_sure", m=measured)]
         return _Part("early", "do_nothing", _say("early", m=measured, least=least), why, sure, measured.knowledge)
     proved = _won("search", measured.knowledge_tests)
-    kind, sure = (
-        "answer" if proved and _useful(best, limits) else "pilot",
-        "search_proved" if proved else "search_unproved",
-    )
-    return _Part(kind, "rag", _say(kind), why, [_say(sure)], measured.knowledge)
+    kind, sure = "answer" if proved and _useful(best, limits) else "pilot", "proved" if proved else "unproved"
+    return _Part(kind, "rag", _say(kind), why, [_say(f"search_{sure}")], measured.knowledge)
 
 
 def _behaviour(
@@ -149,40 +137,30 @@ def _mark(
     return marks["untested"]
 
 
-def _written(form: Mapping[str, Any], kinds: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections whose words the table holds: what stands in every record, then what each half's kind adds."""
+def _record(
+    kinds: Sequence[str], economics: EconomicsResult, as_of: date, people: Mapping[str, str], **known: Any
+) -> list[dict[str, Any]]:
+    """The lists and the tables whose words are in the table: what every record has, then what each half's kind adds."""
+    figures = {figure.id: figure for figure in economics.assumptions}
+    hours, rate = _TABLE["hours"], figures["specialist_cost_per_hour"].value
+    known["work"] = {f.id: [end * hours[f.unit] * rate for end in f.range] for f in figures.values() if f.unit in hours}
+    known["by"] = [as_of + timedelta(weeks=weeks) for weeks in range(53)]
+    known["who"] = _TABLE["nobody"] | {role: name for role, name in people.items() if name not in _TABLE["unnamed"]}
+    known |= {"figures": figures, "money": economics}
 
     def fill(row: str | Mapping[str, str]) -> str | dict[str, str]:
         return row.format(**known) if isinstance(row, str) else {part: fill(text) for part, text in row.items()}
 
-    added = {name: [row for kind in kinds for row in _TABLE["kinds"][kind].get(name, ())] for name in form}
-    return {name: [fill(row) for row in (*always, *added[name])] for name, always in form.items()}
+    def section(name: str, always: Sequence[Any]) -> list[Any]:
+        return [fill(row) for row in (*always, *(row for kind in kinds for row in _TABLE["kinds"][kind].get(name, ())))]
 
-
-def _nameable(
-    as_of: date, people: Mapping[str, str], parts: Mapping[str, _Part], economics: EconomicsResult
-) -> dict[str, Any]:
-    """What rows of the table may name: dates by weeks from now, people by role, figures, what work and upkeep cost."""
-    figures, hours, nobody = {f.id: f for f in economics.assumptions}, _TABLE["hours"], _TABLE["nobody"]
-    rate = figures["specialist_cost_per_hour"].value
-    chosen = [o.monthly for o in economics.options if o.use_case in parts and o.option == parts[o.use_case].option]
-    return {
-        "by": [as_of + timedelta(weeks=weeks) for weeks in range(53)],
-        "who": {role: people.get(role) if people.get(role) not in nobody else nobody[0] for role in _TABLE["roles"]},
-        "figures": figures,
-        "work": {f.id: [end * hours[f.unit] * rate for end in f.range] for f in figures.values() if f.unit in hours},
-        "monthly": sum(chosen),
-        "money": economics,
-    }
+    return [{name: section(name, always) for name, always in _TABLE[form].items()} for form in ("lists", "tables")]
 
 
 def _drivers(diagnosis: DiagnosisResult, parts: Mapping[str, _Part]) -> list[str]:
-    """For each measured use case the rules that spoke loudest for its verdict."""
-    told = []
-    for verdict in (v for v in diagnosis.verdicts if v.use_case in parts):
-        loud = sorted(verdict.fired, key=lambda rule: -rule.effects.get(verdict.outcome, 0))
-        told += [f"{verdict.name}: {rule.plain}" for rule in loud[: int(LIMITS["drivers"])]]
-    return told
+    """What mattered: the rules that speak for the verdict on a measured use case with enough points."""
+    fired = [(verdict, rule) for verdict in diagnosis.verdicts if verdict.use_case in parts for rule in verdict.fired]
+    return [f"{v.name}: {rule.plain}" for v, rule in fired if rule.effects.get(v.outcome, 0) >= LIMITS["loud"]]
 
 
 def _options(parts: Mapping[str, _Part], economics: EconomicsResult) -> Rows:
@@ -197,7 +175,7 @@ def _options(parts: Mapping[str, _Part], economics: EconomicsResult) -> Rows:
         shut = "shut" if (o.option, part.kind) == ("lora", "closed") else "not_chosen"
         said = {"cost": cost, "said": _say("chosen" if o.option == part.option else shut)}
         rows.append(
-            {"use_case": o.use_case.replace("_", " "), "option": _TABLE["called"][o.option], **measured, **said}
+            {"use_case": o.use_case.replace("_", " ").capitalize(), "option": _TABLE["called"][o.option], **measured, **said}
         )
     return rows
 

@@ -108,43 +108,22 @@ def _check(row: Mapping[str, Any], thresholds: Mapping[str, float], value: Any, 
     return Check(**words, found=found, passed=passed, evidence=row["evidence"], if_not=row["if_not"])
 
 
-def adapter_gate(
-    before: Gate, blocked_by: Sequence[str], smallest: tuple[str, int], least: float, override: Override
-) -> Gate:
-    """May notebook 08 train? Needs the gate of 06 and a clean audit; `override` is the stored one of the engagement."""
-    found: dict[str, Found] = {
-        "before": (before.lets_through, before.verdict),
-        "blocked": (len(blocked_by), ", ".join(blocked_by) or "none"),
-        "rarest": (smallest[1], f"{smallest[1]} ({smallest[0]})" if smallest[0] else "no examples"),
-    }
-    evidence: Evidence = "proxy" if before.state == "provisional" else "direct"
-    return judge("07", {"least_per_code_for_training": least}, found, evidence, override)
-
-
 def require(gate: Gate) -> None:
     """Raise ValueError with the gate's own sentence when it is closed."""
     if not gate.lets_through:
         raise ValueError(f"{gate.name} {gate.sentence} {_TABLE['sentences']['to_run_anyway']}")
 
 
-class Money(Frozen):
-    """What the engagement has cost by now and what is left of the budget, negative when it is used up, in its currency."""
+def money_after(notebook: str, economics: EconomicsResult) -> tuple[float, str]:
+    """Budget left when a notebook ("00" to "09") ends, negative when it is used up, and what was spent, in a sentence.
 
-    spent: float
-    left: float
-    sentence: str
-
-
-def money_after(notebook: str, economics: EconomicsResult) -> Money:
-    """Budget spent and left when a notebook ("00" to "09") ends: the table's hours so far, at the rates of notebook 02."""
+    The planned hours of the table so far, at the hourly rates of notebook 02.
+    """
     rates = {figure.id: figure for figure in economics.assumptions}
     hours = [pair for book, some in _TABLE["hours"].items() if book <= notebook for pair in some.items()]
     cost = [(count, rates[f"{who}_cost_per_hour"]) for who, count in hours]
     spent = sum(count * rate.value for count, rate in cost)
     low, high = (sum(count * rate.range[end] for count, rate in cost) for end in (0, 1))
     left = economics.budget - spent
-    known = {"spent": spent, "low": low, "high": high, "left": left, "over": -left}
-    said = _TABLE["money"]["left" if left >= 0 else "over"]
-    return Money(
-        spent=spent, left=left, sentence=said.format(budget=economics.budget, currency=economics.currency, **known)
-    )
+    known = {"spent": spent, "low": low, "high": high, "left": left, "over": -left, "budget": economics.budget}
+    return left, _TABLE["money"]["left" if left >= 0 else "over"].format(currency=economics.currency, **known)
