@@ -49,7 +49,7 @@ def decide(
     limits, looks = plan.plan.thresholds, max(measured.looks, lora.looks if lora else 0)
     know, act = _knowledge(limits, measured), _behaviour(limits, measured, gate.gate, audit.gate, lora)
     parts, expires = {knowledge: know, behaviour: act}, as_of + timedelta(days=LIMITS["valid_days"])
-    marks = {v.use_case: _mark(v, limits, measured, lora, knowledge, behaviour) for v in diagnosis.verdicts}
+    marks = {v.use_case: _mark(v, parts, measured, lora) for v in diagnosis.verdicts}
     options, kinds = _options(parts, economics), (know.kind, act.kind)
     found = {"m": measured, "room": room.inputs, "limits": limits, "cases": len(marks)}
     lists, tables = _record(kinds, economics, as_of, people or {}, looks=looks, expires=expires, **found)
@@ -122,17 +122,15 @@ def _behaviour(
     return _Part(kind, _TABLE["options"][best.arm] if useful else "do_nothing", said, why, sure, scores)
 
 
-def _mark(
-    verdict: Verdict, limits: Thresholds, measured: Measured, lora: Adapter, knowledge: str, behaviour: str
-) -> dict[str, str]:
+def _mark(verdict: Verdict, parts: Mapping[str, _Part], measured: Measured, lora: Adapter) -> dict[str, str]:
     """What the measurements say about one verdict of the rules: confirmed, overturned or untested, and why."""
-    search, marks = _arm(measured.knowledge, "hybrid"), _TABLE["marks"]
-    if (verdict.use_case, verdict.outcome) == (knowledge, "rag") and search:
-        good = "search_good" if _useful(search, limits) else "search_poor"
-        return marks[good if _won("search", measured.knowledge_tests) else "search_unproved"]
+    marks, kind = _TABLE["marks"], parts[verdict.use_case].kind if verdict.use_case in parts else ""
+    if verdict.outcome == "rag" and kind in ("answer", "pilot"):
+        proved = "search_poor" if _won("search", measured.knowledge_tests) else "search_unproved"
+        return marks["search_good" if kind == "answer" else proved]
     training, wins = verdict.outcome in ("lora", "smaller_tuned_model"), _won("adapter", lora and lora.tests)
     told = wins or training or verdict.outcome == "cheap_classifier"
-    if verdict.use_case == behaviour and measured.behaviour and lora is not None and told:
+    if kind in ("closed", "unproved", "train") and lora is not None and told:
         return marks["training_wins" if wins else "training_fails"][training]
     return marks["untested"]
 
@@ -173,10 +171,9 @@ def _options(parts: Mapping[str, _Part], economics: EconomicsResult) -> Rows:
         measured = {"right": str(best.right), "evidence": best.evidence} if best else _TABLE["unmeasured"]
         cost = _say("cost" if o.assumed in (None, o.total) else "cost_measured", o=o, money=economics.currency)
         shut = "shut" if (o.option, part.kind) == ("lora", "closed") else "not_chosen"
-        said = {"cost": cost, "said": _say("chosen" if o.option == part.option else shut)}
-        rows.append(
-            {"use_case": o.use_case.replace("_", " ").capitalize(), "option": _TABLE["called"][o.option], **measured, **said}
-        )
+        said = _say("chosen" if o.option == part.option else shut)
+        called = {"use_case": o.use_case.replace("_", " ").capitalize(), "option": _TABLE["called"][o.option]}
+        rows.append(called | measured | {"cost": cost, "said": said})
     return rows
 
 

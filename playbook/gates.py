@@ -80,8 +80,8 @@ def judge(
 ) -> Gate:  # fmt: skip
     """The gate at the end of a notebook ("03" to "07"): its conditions in the table against what was `found` for each.
 
-    Of a figure with its interval the end that is against going on counts: what is not proved cannot open a gate. What was
-    not measured fails; a condition that the table calls optional is left out when nothing was handed over for it, because
+    Of a figure with its interval the end that is against going on counts: what is not proved cannot open a gate. What is
+    not known fails; a condition that the table calls optional is left out when nothing was handed over for it, because
     nobody asks for it here. `evidence` counts where a condition has none of its own. Raises ValueError for a name that the
     gate does not know, and for a threshold that the frozen plan lacks.
     """
@@ -102,10 +102,12 @@ def _check(row: Mapping[str, Any], thresholds: Mapping[str, float], value: Any, 
         raise ValueError(_TABLE["sentences"]["no_threshold"].format(name=row["limit"]))
     if isinstance(value, tuple):
         value = value[1 if row["holds"] == "at_least" else 2]
+    if value is None:  # nobody knows, so nothing can be stopped for good either
+        row, said = {**row, **_TABLE["unknown"]}, _TABLE["unknown"]["found"]
     passed = value is not None and bool(HOLDS[row["holds"]](limit, value))
-    found = _TABLE["sentences"]["not_measured"] if value is None else said
-    words = {part: row[part].format(found=found, limit=limit) for part in ("question", "required", "so")}
-    return Check(**words, found=found, passed=passed, evidence=row["evidence"], if_not=row["if_not"])
+    known = {"found": said, "limit": limit, "asked": row["question"]}
+    words = {part: row[part].format(**known) for part in ("question", "required", "so")}
+    return Check(**words, found=said, passed=passed, evidence=row["evidence"], if_not=row["if_not"])
 
 
 def require(gate: Gate) -> None:

@@ -122,7 +122,8 @@ def test_every_limit_is_a_threshold_of_the_plan_or_a_figure_and_every_condition_
 def test_a_gate_to_which_nothing_is_handed_stays_closed(notebook: str) -> None:
     gate = judge(notebook, LIMITS, {})
     assert gate.state == "closed"
-    assert {c.found for c in gate.checks} == {"not measured"}
+    assert {c.found for c in gate.checks} == {"not known yet"}
+    assert gate.verdict == "fix first"  # what nobody knows is to be found out; it stops nothing for good
     assert len(gate.checks) == sum(not row.get("optional") for row in GATES[notebook]["checks"].values())
 
 
@@ -183,17 +184,17 @@ def test_on_proxy_evidence_it_opens_only_provisionally_and_says_what_settles_it(
     [
         ({"diagnosis": ("rag", "Retrieval (RAG)")}, "diagnosis of the use case", "stop"),
         ({"diagnosis": ("do_not_build", "Do not build")}, "diagnosis of the use case", "stop"),
-        ({"diagnosis": (None, "")}, "diagnosis of the use case", "stop"),
+        ({"diagnosis": (None, "")}, "diagnosis of the use case", "fix first"),
         ({"signed": (False, "nobody")}, "diagnosis signed by", "fix first"),
         ({"best": (0.9, "linear classifier")}, "best way without training a model", "stop"),
-        ({"best": (None, "")}, "best way without training a model", "stop"),
+        ({"best": (None, "")}, "best way without training a model", "fix first"),
         ({"ceiling": ((0.95, 0.91, 0.98), "")}, "share of the gain that the cheap ways already reached", "stop"),
         ({"ceiling": ((0.78, 0.72, 0.9), "")}, "share of the gain that the cheap ways already reached", "stop"),
-        ({"ceiling": (None, "")}, "share of the gain that the cheap ways already reached", "stop"),
+        ({"ceiling": (None, "")}, "share of the gain that the cheap ways already reached", "fix first"),
         ({"settings": (4, "4")}, "settings of the document search that were tried", "fix first"),
         ({"rag_ceiling": (False, "a against b: 9 won")}, "best setting of the document search against the next", "fix first"),
         ({"failures": (0.24, "24 of 100")}, "failures that are behaviour", "stop"),
-        ({"failures": (None, "")}, "failures that are behaviour", "stop"),
+        ({"failures": (None, "")}, "failures that are behaviour", "fix first"),
         ({"owner": (False, "no")}, "a named person looks after it for two years", "fix first"),
         ({"owner": (None, "")}, "a named person looks after it for two years", "fix first"),
         ({"money": (-1, "1 too little")}, "money left for it after preparing and training once", "fix first"),
@@ -203,6 +204,7 @@ def test_one_broken_condition_closes_the_gate_of_06(change: dict[str, Any], brok
     gate = judge("06", LIMITS, OPEN | KNOWS | change)
     assert (gate.state, failed(gate), gate.verdict) == ("closed", [broken], verdict)
     assert verdict == "fix first" or "Do not build this" in gate.sentence
+    assert next(iter(change.values()))[0] is not None or f"Not known yet: {broken}." in gate.sentence
 
 
 def test_a_measured_ceiling_opens_or_closes_the_gate_by_its_upper_end() -> None:
