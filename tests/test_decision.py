@@ -225,11 +225,11 @@ def test_one_half_can_be_decided_without_the_other() -> None:
 
 def test_the_first_pages_cost_is_that_of_what_is_recommended_and_of_what_a_gate_shut() -> None:
     assert made().cost == (
-        "Answers by retrieval (RAG): 12,346 USD in 24 months, 6,173 of it once (recommended). "
-        "Ticket codes by a cheap classifier: 900 USD in 24 months, 450 of it once (recommended)."
+        "Answers by retrieval (RAG), recommended: 12,346 USD in 24 months, 6,173 of it once. "
+        "Ticket codes by a cheap classifier, recommended: 900 USD in 24 months, 450 of it once."
     )
     assert made(first="closed", second="closed").cost.endswith(
-        "Ticket codes by a trained adapter (LoRA): 70,000 USD in 24 months, 35,000 of it once (not now: a gate is closed)."
+        "a trained adapter (LoRA), not now because a gate is closed: 70,000 USD in 24 months, 35,000 of it once."
     )
     assert "missing (economics.yaml)" in made(economics=ECONOMICS.model_copy(update={"options": ()})).cost
 
@@ -337,7 +337,7 @@ def test_options_show_doing_nothing_what_was_measured_and_what_a_gate_shut() -> 
     assert rows["Answers", "doing nothing for now"]["right"] == "not measured"
     assert rows["Answers", "retrieval (RAG)"]["right"].startswith("32 of 40")
     assert rows["Ticket codes", "a cheap classifier"]["said"] == "recommended"
-    assert rows["Ticket codes", "a trained adapter (LoRA)"]["said"] == "not now: a gate is closed"
+    assert rows["Ticket codes", "a trained adapter (LoRA)"]["said"] == "not now because a gate is closed"
     assert rows["Ticket codes", "a trained adapter (LoRA)"]["right"].startswith("38 of 40")  # shown, and not counted
 
 
