@@ -144,9 +144,7 @@ def _load(path: str, precision: str, kind: str = "SentenceTransformer") -> Any:
     import sentence_transformers
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(
-        1, user_api="blas"
-    )  # numpy's idle threads spin, and torch would embed ten times as slowly after them
+    threadpool_limits(1, user_api="blas")  # numpy's idle threads spin, and torch would embed ten times as slowly after them
     options = {"use_safetensors": True, "dtype": precision}
     safe = {"trust_remote_code": False, "local_files_only": local, "model_kwargs": options}
     return getattr(sentence_transformers, kind)(path, device=pick_device()[0], **safe)
