@@ -150,7 +150,8 @@ class RuleTable(Frozen):
 class UseCase(Frozen, allow_inf_nan=True):
     """One thing the client wants; `answers` maps question ids to yes/no (bool), number, choice or None (unknown).
 
-    A practice case also names the verdict `expected` of it and the `rules` that it is the worked case of.
+    Its owner signs the diagnosis (`signed_by`, `signed_on`) before anything is trained for it. A practice case also names
+    the verdict `expected` of it and the `rules` that it is the worked case of.
     """
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -158,6 +159,8 @@ class UseCase(Frozen, allow_inf_nan=True):
     owner: str
     description: str
     answers: dict[str, Answer] = {}
+    signed_by: str = ""
+    signed_on: date | None = None
     expected: str = ""
     rules: tuple[str, ...] = ()
 

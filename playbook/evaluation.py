@@ -208,6 +208,13 @@ def macro_f1(expected: Sequence[str], predicted: Sequence[str]) -> float:
     return float(np.mean([2 * hits[label] / total[label] for label in set(expected)]))
 
 
+def token_f1(given: str, expected: str) -> float:
+    """F1 of the words two answers share, 0 to 1, without case, punctuation and articles (Rajpurkar et al. 2016, SQuAD)."""
+    bare = (re.sub(r"[^\w\s]", "", normalise(text)) for text in (given, expected))
+    a, b = (Counter(re.sub(r"\b(a|an|the)\b", " ", text).split()) for text in bare)
+    return 2 * (a & b).total() / (a.total() + b.total()) if a or b else 1.0
+
+
 def copies(left: dict[str, str], right: dict[str, str], nearness: np.ndarray | float = 0, least: float = 1) -> Pairs:
     """Pairs of ids (left, right) with the same text but for case and blanks, or with cosine of at least `least`.
 

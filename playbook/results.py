@@ -11,7 +11,7 @@ from playbook.arms import ArmScore, Output
 from playbook.attribution import CauseMix, Failure
 from playbook.checked import Frozen
 from playbook.evaluation import PairedTest, Proportion
-from playbook.gates import Gate
+from playbook.gates import Gate, Interval
 from playbook.plan import Plan, Provable
 from playbook.refusal import RefusalModel
 from playbook.training_data import Audit
@@ -53,10 +53,14 @@ class BaselineResult(_Result):
     scores: tuple[ArmScore, ...]
     outputs: tuple[Output, ...]
     provable: tuple[Provable, ...] = ()
+    gate: Gate | None = None
 
 
 class RagResult(_Result):
-    """04: what was indexed, which search weight the tuning questions chose, and the refusal decision."""
+    """04: what was indexed, which search weight the tuning questions chose, and the refusal decision.
+
+    `settings`: each setting of the search on the tuning questions; `ceiling`: the best of them against the next ones.
+    """
 
     plan_digest: str
     files: dict[str, int]
@@ -69,12 +73,16 @@ class RagResult(_Result):
     certificate: str
     tune_scores: tuple[ArmScore, ...]
     drill: dict[str, str]
+    settings: dict[str, Proportion] = {}
+    ceiling: tuple[PairedTest, ...] = ()
+    gate: Gate | None = None
 
 
 class MeasurementResult(_Result):
     """05: every planned arm on the frozen test, planned comparisons, causes, and the count of looks at the test.
 
     `not_applicable`: why an arm could not run. `citations`: the audit of the hybrid arm. `also`: further findings, as said.
+    `prompt_ceiling`: share of the gain that the cheap arms reached, with its interval; None without examples or a gain.
     """
 
     plan_digest: str
@@ -95,13 +103,14 @@ class MeasurementResult(_Result):
     citations: dict[str, Proportion] = {}
     certificate: str = ""
     also: dict[str, str] = {}
+    prompt_ceiling: Interval | None = None
+    gate: Gate | None = None
 
 
 class GateResult(_Result):
-    """06: the gate on preparing training data, and the prompt ceiling it rests on (share, low, high; 95 % interval)."""
+    """06: the gate on preparing training data."""
 
     gate: Gate
-    prompt_ceiling: tuple[float, float, float] | None
 
 
 class TrainingDataResult(_Result):
@@ -121,7 +130,12 @@ class LoraResult(BaselineResult):
 
 
 class DecisionResult(_Result):
-    """09: the decision, its reasons, flip points and expiry, as the report states them."""
+    """09: the decision, its reasons, flip points and expiry, as the report states them.
+
+    `diagnoses`: confirmed, overturned or untested, by use case; `because` says why. `lists`: sentences by section: context,
+    drivers, consequences, could, could_not, collect, stale. `tables`: rows of finished text, whose keys are the columns in
+    order, by section: options, confirmation, raci, roadmap, predictions, budget, sign_off.
+    """
 
     why: tuple[str, ...]
     sure: str
@@ -131,3 +145,6 @@ class DecisionResult(_Result):
     looks: int
     diagnoses: dict[str, str]
     brier: dict[str, float]
+    because: dict[str, str] = {}
+    lists: dict[str, tuple[str, ...]] = {}
+    tables: dict[str, tuple[dict[str, str], ...]] = {}

@@ -297,6 +297,23 @@ def test_macro_f1_refuses_no_items() -> None:
         ev.macro_f1([], [])
 
 
+@pytest.mark.parametrize(
+    ("given", "expected", "f1"),
+    [
+        ("The rent is $45 a week.", "rent is 45 week", 1.0),  # case, punctuation and articles do not count
+        ("14 days", "within 14 days of delivery", 2 * 2 / (2 + 5)),
+        ("two two", "two", 2 * 1 / 3),  # a word repeated is matched once
+        ("Thursday", "Friday", 0.0),
+        ("Andy", "dy", 0.0),  # an article inside a word stays
+        ("", "14 days", 0.0),
+        ("the", "", 1.0),
+    ],
+)
+def test_token_f1(given: str, expected: str, f1: float) -> None:
+    assert ev.token_f1(given, expected) == pytest.approx(f1)
+    assert ev.token_f1(expected, given) == pytest.approx(f1)
+
+
 def test_copies_are_found_by_text_and_with_vectors_by_nearness() -> None:
     tune = {"q1": "What does a  bed cost?", "q2": "When do you open?"}
     test = {"q7": "what does a bed cost?", "q8": "Opening hours?", "q9": "Who paints?"}

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
 
+from playbook.checked import TABLES, read_yaml
+from playbook.economics import EconomicsResult
 from playbook.evaluation import gain_share
-from playbook.gates import Check, Gate, adapter_gate, decide, require, training_gate
+from playbook.gates import Check, Gate, decide, judge, money_after, require
+from playbook.prices import Figure
 
-THRESHOLDS = {"good_enough": 0.9, "prompt_ceiling": 0.9, "behaviour_share": 0.25}
-OPEN: dict[str, Any] = {
-    "thresholds": THRESHOLDS,
-    "diagnosis": "cheap_classifier",
-    "best": ("linear_probe", 0.7),
-    "ceiling": (0.5, 0.4, 0.6),
-    "behaviour_share": (5, 10),
-    "owner": True,
-    "ceiling_evidence": "direct",
+LIMITS = read_yaml(TABLES / "plan.yaml")["thresholds"]
+GATES = read_yaml(TABLES / "gates.yaml")["gates"]
+OPEN: dict[str, Any] = {  # everything that notebook 06 asks of a use case that only acts
+    "diagnosis": ("cheap_classifier", "Small classifier"),
+    "signed": (True, "Marisol Achterberg, 2026-10-30"),
+    "best": (0.7, "linear classifier"),
+    "ceiling": ((0.5, 0.4, 0.6), "50%"),
+    "failures": (0.5, "5 of 10"),
+    "owner": (True, "yes"),
+    "money": (100, "100 there"),
 }
+KNOWS: dict[str, Any] = {"settings": (8, "8"), "rag_ceiling": (True, "a against b: 3 won, 2 lost")}
 PERSON = {"name": "Odile Brandt", "reason": "pilot already paid"}
 
 
-def check(passed: bool = True, evidence: str = "direct") -> Check:
-    return Check(question="the figure", found="3", required="at least 2", passed=passed, evidence=evidence)
+def check(passed: bool = True, evidence: str = "direct", **more: Any) -> Check:
+    return Check(question="the figure", found="3", required="at least 2", passed=passed, evidence=evidence, **more)
 
 
 def failed(gate: Gate) -> list[str]:
@@ -34,31 +40,35 @@ def failed(gate: Gate) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("checks", "state"),
+    ("checks", "state", "verdict"),
     [
-        ([check()], "open"),
-        ([check(), check(evidence="client")], "open"),
-        ([check(), check(evidence="proxy")], "provisional"),
-        ([check(), check(passed=False)], "closed"),
-        ([check(evidence="proxy"), check(passed=False)], "closed"),
-        ([check(passed=False, evidence="proxy")], "closed"),
+        ([check()], "open", "go on"),
+        ([check(), check(evidence="client")], "open", "go on"),
+        ([check(), check(evidence="proxy")], "provisional", "go on, provisionally"),
+        ([check(), check(passed=False)], "closed", "fix first"),
+        ([check(evidence="proxy"), check(passed=False)], "closed", "fix first"),
+        ([check(passed=False, evidence="proxy")], "closed", "fix first"),
+        ([check(passed=False), check(passed=False, if_not="stop")], "closed", "stop"),
+        ([check(if_not="stop")], "open", "go on"),  # what holds stops nobody
     ],
 )
-def test_state_of_a_gate(checks: list[Check], state: str) -> None:
+def test_state_and_verdict_of_a_gate(checks: list[Check], state: str, verdict: str) -> None:
     gate = decide("Gate?", checks, "run it with a chat model.")
-    assert gate.state == state
+    assert (gate.state, gate.verdict) == (state, verdict)
     assert gate.lets_through == (state != "closed")
 
 
-def test_a_closed_gate_says_what_was_found_and_what_is_required() -> None:
-    assert decide("Gate?", [check(passed=False)]).sentence == "Closed: the figure 3, required at least 2."
+def test_a_closed_gate_says_what_to_do_or_else_what_was_found_and_what_is_required() -> None:
+    assert decide("Gate?", [check(passed=False)]).sentence == "Fix first. the figure: 3, required at least 2."
+    told = decide("Gate?", [check(passed=False, so="Collect more."), check(passed=False, so="Do not build it.", if_not="stop")])
+    assert told.sentence == "Stop. Collect more. Do not build it."
 
 
 def test_a_provisional_gate_names_the_run_that_would_settle_it() -> None:
     gate = decide("Gate?", [check(), check(evidence="proxy")], "run it with a chat model.")
-    assert (
-        gate.sentence
-        == "Open provisionally: 1 of 2 checks rest on proxy evidence. To settle it: run it with a chat model."
+    assert gate.sentence == (
+        "Go on, but sign nothing yet: 1 of 2 conditions rest on a stand-in for a chat model. "
+        "To settle it: run it with a chat model."
     )
 
 
@@ -67,12 +77,13 @@ def test_a_gate_without_checks_is_refused() -> None:
         decide("Gate?", [])
 
 
-def test_an_override_opens_a_closed_gate_and_keeps_who_why_and_what_failed() -> None:
-    gate = decide("Gate?", [check(passed=False)], override=PERSON)
-    assert (gate.state, gate.lets_through) == ("overridden", True)
-    assert "Overridden by Odile Brandt: pilot already paid." in gate.sentence
-    assert gate.sentence.startswith("Closed: the figure 3")
-    assert "Overridden by Odile Brandt: pilot already paid" in gate.sentence
+@pytest.mark.parametrize(("if_not", "verdict"), [("fix first", "fix first"), ("stop", "stop")])
+def test_an_override_opens_a_closed_gate_and_keeps_who_why_and_what_failed(if_not: str, verdict: str) -> None:
+    gate = decide("Gate?", [check(passed=False, if_not=if_not)], override=PERSON)
+    assert (gate.state, gate.lets_through, gate.verdict) == ("overridden", True, verdict)
+    assert gate.sentence.endswith(
+        "Odile Brandt went on all the same: pilot already paid. The recommendation does not count that."
+    )
     assert failed(gate) == ["the figure"]
 
 
@@ -81,117 +92,170 @@ def test_an_override_changes_nothing_on_a_gate_that_is_not_closed(checks: list[C
     assert decide("Gate?", checks, override=PERSON) == decide("Gate?", checks)
 
 
+@pytest.mark.parametrize("passed", [True, False])
 @pytest.mark.parametrize(
-    "override", [{"name": "Odile Brandt"}, {"reason": "because"}, {"name": "", "reason": "because"}]
+    "override",
+    [{"name": "Odile Brandt"}, {"reason": "because"}, {"name": "", "reason": "because"}, {"name": " ", "reason": "b"}, {}],
 )
-def test_an_override_needs_a_name_and_a_reason(override: dict[str, str]) -> None:
+def test_an_override_needs_a_name_and_a_reason_even_where_it_is_not_needed(override: dict[str, str], passed: bool) -> None:
     with pytest.raises(ValueError, match="needs a name and a reason"):
-        decide("Gate?", [check(passed=False)], override=override)
+        decide("Gate?", [check(passed=passed)], override=override)
 
 
 def test_require_passes_an_open_gate_and_stops_at_a_closed_one_with_its_sentence() -> None:
     require(decide("Gate?", [check()]))
-    with pytest.raises(ValueError, match=r"Gate\? Closed: the figure 3.*adapter_override"):
+    with pytest.raises(ValueError, match=r"Gate\? Fix first. the figure: 3.*adapter_override"):
         require(decide("Gate?", [check(passed=False)]))
+
+
+# ------------------------------------------------------------------------------------------------ limits and the plan
+
+
+@pytest.mark.parametrize("notebook", GATES)
+def test_every_limit_is_a_threshold_of_the_plan_or_a_figure_and_every_condition_says_what_to_do(notebook: str) -> None:
+    for name, row in GATES[notebook]["checks"].items():
+        assert not isinstance(row["limit"], str) or row["limit"] in LIMITS, name
+        assert row["so"] and row["if_not"] in ("stop", "fix first"), name
+
+
+@pytest.mark.parametrize("notebook", GATES)
+def test_a_gate_to_which_nothing_is_handed_stays_closed(notebook: str) -> None:
+    gate = judge(notebook, LIMITS, {})
+    assert gate.state == "closed"
+    assert {c.found for c in gate.checks} == {"not known yet"}
+    assert gate.verdict == "fix first"  # what nobody knows is to be found out; it stops nothing for good
+    assert len(gate.checks) == sum(not row.get("optional") for row in GATES[notebook]["checks"].values())
+
+
+def test_a_threshold_that_an_old_plan_lacks_names_the_notebook_to_run_again() -> None:
+    old = {name: limit for name, limit in LIMITS.items() if name != "files_read"}
+    with pytest.raises(ValueError, match="no threshold 'files_read'.*Run notebook 03 again"):
+        judge("04", old, {"files": (1.0, "all"), "drills": (0, "none"), "passage": (0.6, "60%")})
+
+
+def test_a_condition_that_the_gate_does_not_know_is_refused() -> None:
+    with pytest.raises(ValueError, match="gate 06 has no condition owners: use diagnosis,"):
+        judge("06", LIMITS, OPEN | {"owners": (True, "yes")})
+
+
+@pytest.mark.parametrize(
+    ("notebook", "name", "holds", "fails"),
+    [
+        ("03", "items", 20, 19),
+        ("03", "provable", 15, 15.1),
+        ("03", "leaks", 0, 1),
+        ("03", "good_enough", 0.89, 0.9),
+        ("04", "files", 0.9, 0.89),
+        ("04", "drills", 0, 1),
+        ("04", "passage", 0.5, 0.49),
+        ("05", "looks", 3, 4),
+        ("05", "proved", True, False),
+        ("05", "useful", (0.6, 0.5, 0.7), (0.6, 0.49, 0.7)),
+        ("05", "citations", 1.0, 0.99),
+        ("05", "left", 0.89, 0.9),
+        ("07", "blocked", 0, 1),
+        ("07", "rarest", 5, 4),
+    ],
+)
+def test_each_limit_has_two_sides(notebook: str, name: str, holds: Any, fails: Any) -> None:
+    question = GATES[notebook]["checks"][name]["question"]
+    assert question not in failed(judge(notebook, LIMITS, {name: (holds, "found")}))
+    assert question in failed(judge(notebook, LIMITS, {name: (fails, "found")}))
+    assert question in failed(judge(notebook, LIMITS, {name: (float("nan"), "found")}))
 
 
 # --------------------------------------------------------------------------------------------------- the gate of 06
 
 
-def test_training_gate_opens_when_every_condition_holds_on_direct_evidence() -> None:
-    gate = training_gate(**OPEN)
-    assert (gate.state, failed(gate), len(gate.checks)) == ("open", [], 5)
+def test_the_gate_of_06_opens_when_every_condition_holds_on_direct_evidence() -> None:
+    gate = judge("06", LIMITS, OPEN)
+    assert (gate.state, failed(gate), len(gate.checks), gate.notebook) == ("open", [], 7, "06")
+    assert len(judge("06", LIMITS, OPEN | KNOWS).checks) == 9  # where knowledge is involved
 
 
-def test_training_gate_on_proxy_prompts_opens_only_provisionally_and_says_what_settles_it() -> None:
-    gate = training_gate(**OPEN | {"ceiling_evidence": "proxy"})
+def test_on_proxy_evidence_it_opens_only_provisionally_and_says_what_settles_it() -> None:
+    gate = judge("06", LIMITS, OPEN, "proxy")
     assert gate.state == "provisional"
-    assert "chat model" in gate.would_settle
+    assert "with a chat model" in gate.sentence and "with a chat model" in gate.would_settle
 
 
 @pytest.mark.parametrize(
-    ("change", "broken", "found"),
+    ("change", "broken", "verdict"),
     [
-        ({"diagnosis": "rag"}, "diagnosis of the behaviour use case", "rag"),
-        ({"diagnosis": "not diagnosed"}, "diagnosis of the behaviour use case", "not diagnosed"),
-        ({"best": ("linear_probe", 0.9)}, "best arm without training", "linear probe 90% right"),
-        ({"best": None}, "best arm without training", "not measured"),
-        (
-            {"ceiling": (0.95, 0.91, 0.98)},
-            "share of the gain that cheap rungs already reached",
-            "95% (95 % between 91% and 98%)",
-        ),
-        (
-            {"ceiling": (0.78, 0.72, 0.9)},
-            "share of the gain that cheap rungs already reached",
-            "78% (95 % between 72% and 90%)",
-        ),  # not proved to be below
-        ({"ceiling": None}, "share of the gain that cheap rungs already reached", "not measured"),
-        ({"behaviour_share": (2, 10)}, "share of failures that are behaviour", "2 of 10"),
-        ({"behaviour_share": (0, 0)}, "share of failures that are behaviour", "0 of 0"),
-        ({"behaviour_share": None}, "share of failures that are behaviour", "not measured"),
-        ({"owner": False}, "a named person looks after it for two years", "no"),
-        ({"owner": None}, "a named person looks after it for two years", "not answered"),
+        ({"diagnosis": ("rag", "Retrieval (RAG)")}, "diagnosis of the use case", "stop"),
+        ({"diagnosis": ("do_not_build", "Do not build")}, "diagnosis of the use case", "stop"),
+        ({"diagnosis": (None, "")}, "diagnosis of the use case", "fix first"),
+        ({"signed": (False, "nobody")}, "diagnosis signed by", "fix first"),
+        ({"best": (0.9, "linear classifier")}, "best way without training a model", "stop"),
+        ({"best": (None, "")}, "best way without training a model", "fix first"),
+        ({"ceiling": ((0.95, 0.91, 0.98), "")}, "share of the gain that the cheap ways already reached", "stop"),
+        ({"ceiling": ((0.78, 0.72, 0.9), "")}, "share of the gain that the cheap ways already reached", "stop"),
+        ({"ceiling": (None, "")}, "share of the gain that the cheap ways already reached", "fix first"),
+        ({"settings": (4, "4")}, "settings of the document search that were tried", "fix first"),
+        ({"rag_ceiling": (False, "a against b: 9 won")}, "best setting of the document search against the next", "fix first"),
+        ({"failures": (0.24, "24 of 100")}, "failures that are behaviour", "stop"),
+        ({"failures": (None, "")}, "failures that are behaviour", "fix first"),
+        ({"owner": (False, "no")}, "a named person looks after it for two years", "fix first"),
+        ({"owner": (None, "")}, "a named person looks after it for two years", "fix first"),
+        ({"money": (-1, "1 too little")}, "money left for it after preparing and training once", "fix first"),
     ],
 )
-def test_one_broken_condition_closes_the_training_gate(change: dict[str, Any], broken: str, found: str) -> None:
-    gate = training_gate(**OPEN | change)
-    assert (gate.state, failed(gate)) == ("closed", [broken])
-    assert f"{broken} {found}, required" in gate.sentence
-
-
-@pytest.mark.parametrize(
-    "change", [{"best": ("x", 0.899)}, {"ceiling": (0.8, 0.7, 0.899)}, {"behaviour_share": (1, 4)}]
-)
-def test_values_at_the_right_side_of_a_threshold_hold(change: dict[str, Any]) -> None:
-    assert training_gate(**OPEN | change).state == "open"
-
-
-def test_the_gate_shows_the_prompt_ceiling_with_its_interval() -> None:
-    gate = training_gate(**OPEN | {"ceiling": (0.78, 0.72, 0.84)})
-    (row,) = (c for c in gate.checks if c.question.startswith("share of the gain"))
-    assert (row.found, row.passed) == ("78% (95 % between 72% and 84%)", True)
-    assert row.required.startswith("provably below 90%")
+def test_one_broken_condition_closes_the_gate_of_06(change: dict[str, Any], broken: str, verdict: str) -> None:
+    gate = judge("06", LIMITS, OPEN | KNOWS | change)
+    assert (gate.state, failed(gate), gate.verdict) == ("closed", [broken], verdict)
+    assert verdict == "fix first" or "Do not build this" in gate.sentence
+    assert next(iter(change.values()))[0] is not None or f"Not known yet: {broken}." in gate.sentence
 
 
 def test_a_measured_ceiling_opens_or_closes_the_gate_by_its_upper_end() -> None:
     """Half of the gain reached, once on 400 texts and once on 8: the same share, but only the first proves anything."""
     many = gain_share([False] * 400, [True, False] * 200, [True] * 400)
     few = gain_share([False] * 8, [True, False] * 4, [True] * 8)
-    assert many[0] == few[0] == 0.5
-    limits = {"thresholds": THRESHOLDS | {"prompt_ceiling": 0.6}}
-    assert training_gate(**OPEN | limits | {"ceiling": many}).state == "open"
-    assert training_gate(**OPEN | limits | {"ceiling": few}).state == "closed"
+    assert many and few and many[0] == few[0] == 0.5
+    limits = LIMITS | {"prompt_ceiling": 0.6}
+    assert judge("06", limits, OPEN | {"ceiling": (many, "half")}).state == "open"
+    assert judge("06", limits, OPEN | {"ceiling": (few, "half")}).state == "closed"
 
 
 # --------------------------------------------------------------------------------------------------- the gate of 07
 
 
-def before(state: str = "open") -> Gate:
-    return Gate(name="06", state=state, checks=(check(),), sentence="words", would_settle="run it with a chat model.")
+def audited(before: str = "open", blocked: int = 0, rarest: int = 5, override: dict[str, str] | None = None) -> Gate:
+    """As notebook 07 asks: what 06 said, the findings that forbid training, and the rarest code."""
+    found = {"before": (before != "closed", before), "blocked": (blocked, "findings"), "rarest": (rarest, "GREYTAG")}
+    return judge("07", LIMITS, found, "proxy" if before == "provisional" else "direct", override)
 
 
-def test_adapter_gate_opens_on_a_clean_audit_after_an_open_gate() -> None:
-    assert adapter_gate(before(), [], ("GREYTAG", 5), 5, None).state == "open"
+def test_training_needs_the_gate_of_06_and_a_clean_audit() -> None:
+    assert audited().state == "open"
+    assert audited("provisional").state == "provisional"
+    assert "chat model" in audited("provisional").would_settle
+    for closed in (audited("closed"), audited(blocked=1), audited(rarest=4)):
+        assert closed.state == "closed" and len(failed(closed)) == 1
+    assert audited("closed").verdict == "stop"
+    assert audited(blocked=1, override=PERSON).state == "overridden"
 
 
-def test_adapter_gate_inherits_that_the_first_gate_was_only_provisional() -> None:
-    gate = adapter_gate(before("provisional"), [], ("GREYTAG", 5), 5, None)
-    assert (gate.state, gate.would_settle) == ("provisional", "run it with a chat model.")
+# -------------------------------------------------------------------------------------------------------- the money
 
 
-@pytest.mark.parametrize(
-    ("state", "blocked", "smallest", "broken"),
-    [
-        ("closed", [], ("GREYTAG", 5), "the gate of notebook 06"),
-        ("open", ["personal data"], ("GREYTAG", 5), "blocking findings in the labelled texts"),
-        ("open", [], ("GREYTAG", 4), "examples of the rarest code"),
-        ("open", [], ("", 0), "examples of the rarest code"),
-    ],
-)
-def test_one_broken_condition_closes_the_adapter_gate(
-    state: str, blocked: list[str], smallest: tuple[str, int], broken: str
-) -> None:
-    gate = adapter_gate(before(state), blocked, smallest, 5, None)
-    assert (gate.state, failed(gate)) == ("closed", [broken])
-    assert adapter_gate(before(state), blocked, smallest, 5, PERSON).state == "overridden"
+def economics(budget: float) -> EconomicsResult:
+    def rate(id: str, value: float, low: float, high: float) -> Figure:
+        return Figure(id=id, value=value, low=low, high=high, origin="client", as_of=date(2026, 11, 1), source="asked")
+
+    rates = (rate("specialist_cost_per_hour", 100, 50, 200), rate("staff_cost_per_hour", 10, 10, 10))
+    return EconomicsResult.model_construct(budget=budget, currency="USD", assumptions=rates)
+
+
+def test_money_spent_adds_the_hours_of_each_notebook_so_far() -> None:
+    # 00 to 03: 1 + 2 + 2 + 4 specialist hours, 3 + 6 + 3 + 20 staff hours
+    left, said = money_after("03", economics(2000))
+    assert left == 2000 - 9 * 100 - 32 * 10
+    assert said == "About 1,220 USD spent so far (770 to 2,120); 780 of the budget of 2,000 left."
+    assert [money_after(n, economics(0))[0] for n in ("03", "04", "05")] == [-1220, -1860, -2500]
+
+
+def test_an_exceeded_budget_is_said_as_that() -> None:
+    left, said = money_after("03", economics(1000))
+    assert left == -220
+    assert said.endswith("220 more than the budget of 1,000. Stop here until somebody agrees to pay more.")

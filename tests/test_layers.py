@@ -32,7 +32,7 @@ LAYERS = {
     "prices": ("checked", "pydantic"),
     "economics": ("checked prices", "numpy"),
     "evaluation": ("checked", "numpy scipy"),
-    "gates": ("checked", ""),
+    "gates": ("checked economics", ""),
     # files: the engagement's folder, the client's items and documents, the profile table
     "engagement": ("checked", "pydantic yaml"),
     "items": ("checked", "pydantic"),
@@ -66,7 +66,7 @@ LAYERS = {
     "results": ("arms attribution checked evaluation gates plan refusal training_data", "pydantic"),
     "study": ("engagement items models plan results structured", ""),
     "room": ("checked engagement items results", "pydantic"),
-    "decision": ("checked diagnosis economics evaluation results", ""),
+    "decision": ("checked diagnosis economics evaluation gates results", ""),
     # the outside: pictures, forms, the report, the walk, the command line
     "plots": ("checked", "matplotlib numpy"),
     "widgets": ("answering diagnosis economics engagement gates plots", "ipywidgets"),

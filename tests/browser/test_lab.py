@@ -6,9 +6,9 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-from conftest import SHOTS
 from playwright.sync_api import Locator, Page, expect
+
+from conftest import SHOTS
 
 BUSY = "[*]:"
 
