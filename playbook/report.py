@@ -50,6 +50,7 @@ def render(parts: Mapping[str, Any]) -> str:
     how = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=FileSystemLoader(TABLES), finalize=_visible, **how)
     environment.filters["words"] = _words
+    environment.filters["anchor"] = lambda name: re.sub(r"\W", "-", name)
     environment.filters["p_value"] = lambda p: f"p {p:.3f}" if p >= 0.001 else "p below 0.001"
     environment.filters["percent"] = "{:.0%}".format
     environment.filters["money"] = "{:,.0f}".format

@@ -44,7 +44,8 @@ TABLES = {
 
 
 def _kept(name: str, model: type[BaseModel]) -> Any:
-    return model.model_validate(json.loads((RUN / f"{name}.json").read_text(encoding="utf-8"))["result"])
+    result = json.loads((RUN / f"{name}.json").read_text(encoding="utf-8"))["result"]
+    return model.model_validate({field: value for field, value in result.items() if field in model.model_fields})
 
 
 def sample_parts() -> dict[str, Any]:
