@@ -22,6 +22,7 @@ from playbook.checked import TABLES, Frozen, read_yaml
 from playbook.engagement import ROUTE, Engagement, EngagementError, write_atomic
 
 _TABLE = read_yaml(TABLES / "report.yaml")
+SEAL = "seal.json"
 LIMIT: str = _TABLE["limit"]  # of what a seal shows
 QUOTED = 12  # how many of the lines that differ are shown
 POINT, HIGHLIGHT = 12700, 7  # Word's units of length in a point; its number for yellow
@@ -32,16 +33,16 @@ class Seal(Frozen):
     """What a record said and what it rested on when it was written; kept beside it.
 
     `content`: its text, line by line. `rests_on`: SHA-256 of each artifact and input. `files`: SHA-256 of each written
-    file, by its ending. `digest` stands inside the files too. It shows edits, not who made them: it is no signature.
+    file, by its ending. It shows edits, not who made them: it is no signature.
     """
 
     content: tuple[str, ...]
     rests_on: dict[str, str]
     files: dict[str, str] = {}
-    digest: str = ""
 
-    def computed(self) -> str:
-        """SHA-256 of the content and of what it rests on."""
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content and of what it rests on; stands inside the files too."""
         return sha256(json.dumps([self.content, sorted(self.rests_on.items())]).encode()).hexdigest()
 
 
@@ -144,14 +145,12 @@ def write_report(client: Engagement, parts: Mapping[str, Any], rests_on: Sequenc
     `rests_on`: the artifacts and inputs behind it, by the names that `Engagement.input_hash` takes.
     """
     drafted = as_markdown(render({**parts, "client": client.name, "seal": ""}))
-    behind = {name: client.input_hash(name) for name in rests_on}
-    digest = Seal(content=tuple(drafted.splitlines()), rests_on=behind).computed()
-    html = render({**parts, "client": client.name, "seal": digest})
-    word = as_word(html, client.settings.title, digest)
+    seal = Seal(content=drafted.splitlines(), rests_on={name: client.input_hash(name) for name in rests_on})
+    html = render({**parts, "client": client.name, "seal": seal.digest})
+    word = as_word(html, client.settings.title, seal.digest)
     files = {".html": html.encode(), ".md": drafted.encode(), ".docx": word}
     hashes = {ending: sha256(content).hexdigest() for ending, content in files.items()}
-    seal = Seal(content=tuple(drafted.splitlines()), rests_on=behind, files=hashes, digest=digest)
-    write_atomic(client.report.with_name("seal.json"), seal.model_dump_json(indent=1))
+    write_atomic(client.report.with_name(SEAL), seal.model_copy(update={"files": hashes}).model_dump_json(indent=1))
     return [write_atomic(client.report.with_suffix(ending), content) for ending, content in files.items()]
 
 
@@ -168,24 +167,22 @@ def verify(client: Engagement, path: Path) -> list[str]:
     """What no longer fits between one file of a record, its seal and the engagement; an empty list when all does.
 
     Names each artifact and input that changed, with its notebook, and quotes the first lines of the text that differ.
-    Raises EngagementError without a seal, and OSError for a file that cannot be read.
+    Raises EngagementError without a seal or for an artifact that is gone, and OSError for a file that cannot be read.
     """
-    kept, words = client.report.with_name("seal.json"), _TABLE["verify"]
+    kept, words, ending = client.report.with_name(SEAL), _TABLE["verify"], path.suffix.lower()
     try:
         seal = Seal.model_validate_json(kept.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise EngagementError(_TABLE["mistakes"]["no_seal"].format(path=kept)) from error
-    told, file = [] if seal.digest == seal.computed() else [words["seal"]], path.read_bytes()
-    if sha256(file).hexdigest() != seal.files.get(path.suffix.lower()):
-        lines = _differences(seal.content, path.suffix.lower(), file.decode("utf-8", "replace"))
+    file, told = path.read_bytes(), []
+    if sha256(file).hexdigest() != seal.files.get(ending):
+        lines = _differences(seal.content, ending, file.decode("utf-8", "replace"))
         told += [words["file"].format(name=path.name, said=words["text" if lines else "look"]), *lines]
-    for name, digest in seal.rests_on.items():
-        try:
-            same = client.input_hash(name) == digest
-        except EngagementError:  # it is gone, or damaged
-            same = False
+    elif ending == ".html" and seal.digest.encode() not in file:
+        told += [words["seal"]]
+    for name in (name for name, digest in seal.rests_on.items() if client.input_hash(name) != digest):
         fix = f"run notebooks/{ROUTE[name]}.ipynb" if name in ROUTE else f"measure: playbook run {client.name}"
-        told += [] if same else [words["input"].format(name=name, fix=fix)]
+        told += [words["input"].format(name=name, fix=fix)]
     return told
 
 
