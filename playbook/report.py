@@ -181,7 +181,7 @@ def verify(client: Engagement, path: Path) -> list[str]:
     elif ending == ".html" and seal.digest.encode() not in file:
         told += [words["seal"]]
     for name in (name for name, digest in seal.rests_on.items() if client.input_hash(name) != digest):
-        fix = f"run notebooks/{ROUTE[name]}.ipynb" if name in ROUTE else f"measure: playbook run {client.name}"
+        fix = f"run notebooks/{ROUTE[name]}.ipynb" if name in ROUTE else f"playbook run {client.name}"
         told += [words["input"].format(name=name, fix=fix)]
     return told
 

@@ -25,7 +25,9 @@ from playbook.results import (
 )
 
 RUN = Path(__file__).parents[1] / "data" / "sample_run"
-PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
+)
 LISTS = "context drivers consequences could could_not collect".split()
 PASSAGE = "Returns are easy. A bed goes back within 14 days. Bring the form."
 CASE = {
@@ -33,10 +35,22 @@ CASE = {
     "cost_per_base": 20.0, "prompt_tokens": 900.0, "premium": 0.5,
 }  # fmt: skip
 TABLES = {
-    "options": {"use case": "answers", "option": "do nothing", "right": "not measured", "cost": "912 USD", "said": "As today."},
+    "options": {
+        "use case": "answers",
+        "option": "do nothing",
+        "right": "not measured",
+        "cost": "912 USD",
+        "said": "As today.",
+    },
     "confirmation": {"what": "right answers", "target": "60 %", "by": "2027-01-31", "who": "Odile Brandt"},
     "raci": {"task": "index", "responsible": "to be named", "accountable": "Odile", "consulted": "-", "informed": "-"},
-    "roadmap": {"stage": "pilot", "what": "ten people", "time": "2 to 4 weeks", "cost": "5,000 USD", "source": "our estimate"},
+    "roadmap": {
+        "stage": "pilot",
+        "what": "ten people",
+        "time": "2 to 4 weeks",
+        "cost": "5,000 USD",
+        "source": "our estimate",
+    },
     "predictions": {"statement": "It answers 60 %", "Odile Brandt": "90 %", "happened": "no"},
     "budget": {"after": "03", "said": "Spent 2,000 of 60,000 USD."},
     "sign_off": {"role": "pays", "name": "Odile Brandt"},
@@ -109,7 +123,9 @@ CODE = {  # names that code looks up, which no file of a client can choose
 
 def hostile(parts: dict[str, Any], names: tuple[str, ...], evil: str) -> dict[str, Any]:
     """The parts with the named ones poisoned; what code looks up by name keeps its names."""
-    changed = parts | {name: poisoned(parts[name], evil) for name in names if name not in ("evidence", "passages", "break_even")}
+    changed = parts | {
+        name: poisoned(parts[name], evil) for name in names if name not in ("evidence", "passages", "break_even")
+    }
     for part, fields in CODE.items():
         changed[part] = changed[part].model_copy(update={f: getattr(parts[part], f) for f in fields})
     if "decision" in names:

@@ -88,7 +88,9 @@ def test_what_nobody_can_see_is_shown_as_a_mark(parts: dict[str, Any], unseen: s
 
 
 def test_every_hostile_string_is_plain_text_in_markdown(parts: dict[str, Any]) -> None:
-    decision = parts["decision"].model_copy(update={"why": tuple(f"<{n}> {evil[:500]}" for n, evil in enumerate(HOSTILE))})
+    decision = parts["decision"].model_copy(
+        update={"why": tuple(f"<{n}> {evil[:500]}" for n, evil in enumerate(HOSTILE))}
+    )
     text = as_markdown(render(parts | {"decision": decision}))
     tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(text)
     inside = [child for token in tokens for child in (token, *(token.children or ()))]
@@ -100,7 +102,9 @@ def test_every_hostile_string_is_plain_text_in_markdown(parts: dict[str, Any]) -
 
 
 def test_every_hostile_string_is_plain_text_in_word(parts: dict[str, Any]) -> None:
-    decision = parts["decision"].model_copy(update={"why": tuple(f"<{n}> {evil[:500]}" for n, evil in enumerate(HOSTILE))})
+    decision = parts["decision"].model_copy(
+        update={"why": tuple(f"<{n}> {evil[:500]}" for n, evil in enumerate(HOSTILE))}
+    )
     file = as_word(render(parts | {"decision": decision}), "Acme", "d")
     shown = "\n".join(p.text for p in Document(BytesIO(file)).paragraphs)
     assert all(f"<{n}>" in shown for n in range(len(HOSTILE)))
@@ -147,7 +151,18 @@ def test_wherever_figures_stand_a_mark_says_where_they_come_from(page: Beautiful
         figures |= bool(re.search(r"\d", re.sub(r"[\d-]{10}|notebook \d\d", "", e.get_text())))
         marks += len(e.select("a.mark"))
     # counts of what there is or is wanted; prices, each with its own origin; examples under a marked heading
-    own = ("should acme", "decided", "not decided", "to collect", "1. what", "what mattered", "8. sign", "older", "all 8", "q")
+    own = (
+        "should acme",
+        "decided",
+        "not decided",
+        "to collect",
+        "1. what",
+        "what mattered",
+        "8. sign",
+        "older",
+        "all 8",
+        "q",
+    )
     assert [h for h in unmarked if not h.lower().startswith(own)] == []
     kinds = {a.get_text() for a in page.select("a.mark")}
     assert {"(measured)", "(proxy)", "(client)", "(literature)", "(our estimate)"} <= kinds
@@ -180,7 +195,11 @@ def test_the_first_page_answers_five_questions_before_anything_else(page: Beauti
 def test_figures_that_no_longer_hold_are_said_above_the_decision(parts: dict[str, Any]) -> None:
     lists = parts["decision"].lists | {"stale": ("The shares of 05 were measured on other documents.",)}
     html = render(parts | {"decision": parts["decision"].model_copy(update={"lists": lists})})
-    assert html.index("Not valid as it stands") < html.index("measured on other documents") < html.index("What should we do?")
+    assert (
+        html.index("Not valid as it stands")
+        < html.index("measured on other documents")
+        < html.index("What should we do?")
+    )
     assert "Not valid as it stands" not in render(parts)
 
 
@@ -216,7 +235,9 @@ def test_record_of_a_client_who_measured_nothing_says_so(parts: dict[str, Any]) 
 
 def test_word_file_has_real_headings_tables_pictures_and_the_highlight(parts: dict[str, Any]) -> None:
     document = Document(BytesIO(as_word(render(parts), "Acme", "0123")))
-    headings = {style: [p.text for p in document.paragraphs if p.style.name == f"Heading {style}"] for style in range(1, 5)}
+    headings = {
+        style: [p.text for p in document.paragraphs if p.style.name == f"Heading {style}"] for style in range(1, 5)
+    }
     assert headings[1] == ["Should Acme fine-tune a model on its own data?"]
     assert "What should we do?" in headings[2] and "Who does what" in headings[3]
     assert "q900: How long may a bed go back?" in headings[4]
@@ -242,7 +263,9 @@ def test_a_pdf_is_written_or_one_sentence_says_what_to_do(
 ) -> None:
     write_report(client, parts, BEHIND)
     monkeypatch.setitem(sys.modules, "weasyprint", None)
-    with pytest.raises(ValueError, match=r"pip install 'finetune-playbook\[pdf\]'.*open .*decision_record.html in a browser"):
+    with pytest.raises(
+        ValueError, match=r"pip install 'finetune-playbook\[pdf\]'.*open .*decision_record.html in a browser"
+    ):
         write_pdf(client)
 
 

@@ -96,7 +96,9 @@ def test_the_strings_are_many_and_dangerous_where_nothing_escapes_them(watched: 
 def test_the_policy_alone_lets_no_code_run_where_nothing_is_escaped(watched: Watched, parts: dict[str, Any]) -> None:
     policy = POLICY.search(render(parts))[0]
     acts = [act for evil in HOSTILE[::3] for act in watched.open(naive(policy, evil))]
-    assert [act for act in acts if not act.startswith(AWAY) and act != "moved on"] == []  # a refresh is no policy's business
+    assert [
+        act for act in acts if not act.startswith(AWAY) and act != "moved on"
+    ] == []  # a refresh is no policy's business
 
 
 @pytest.mark.parametrize("start", range(0, len(HOSTILE), 25))
@@ -107,7 +109,12 @@ def test_no_hostile_string_in_any_field_runs_or_asks_for_anything_even_without_t
         html = render(hostile(parts, CLIENTS, evil))
         assert watched.open(POLICY.sub("", html)) == [], evil[:80]
         assert watched.page.evaluate("document.scripts.length") == 1
-        assert watched.page.evaluate("document.querySelectorAll('[onerror],[onload],iframe,object,embed,base,link,form').length") == 0
+        assert (
+            watched.page.evaluate(
+                "document.querySelectorAll('[onerror],[onload],iframe,object,embed,base,link,form').length"
+            )
+            == 0
+        )
 
 
 def test_with_the_policy_the_page_is_quiet_too_and_its_own_script_runs(watched: Watched, parts: dict[str, Any]) -> None:
@@ -118,7 +125,9 @@ def test_with_the_policy_the_page_is_quiet_too_and_its_own_script_runs(watched: 
 def test_markdown_shown_by_a_careless_reader_stays_quiet(watched: Watched, parts: dict[str, Any]) -> None:
     show = MarkdownIt("commonmark", {"html": True}).enable("table")
     decision = parts["decision"].model_copy(update={"why": tuple(evil[:2000] for evil in HOSTILE)})
-    text = as_markdown(render(hostile(parts, tuple(set(CLIENTS) - {"decision", "diagnosis"}), HOSTILE[2]) | {"decision": decision}))
+    text = as_markdown(
+        render(hostile(parts, tuple(set(CLIENTS) - {"decision", "diagnosis"}), HOSTILE[2]) | {"decision": decision})
+    )
     assert watched.open(f"<meta charset=utf-8>{show.render(text)}") == []
     assert watched.page.locator("li").count() > len(HOSTILE)
 
