@@ -62,9 +62,10 @@ def render(parts: Mapping[str, Any]) -> str:
     return environment.get_template("report.html.j2").render(**parts)
 
 
-def _visible(value: Any) -> Any:
-    """A value as it is printed: text without characters that cannot be seen or that turn text around."""
-    return type(value)(re.sub(_TABLE["unseen"], "\ufffd", value)) if isinstance(value, str) else value
+def _visible(value: Any) -> str:
+    """A value as it is printed: without characters that cannot be seen or that turn text around."""
+    text = value if isinstance(value, str) else str(value)
+    return type(text)(re.sub(_TABLE["unseen"], "\ufffd", text))
 
 
 def _words(text: object) -> str:
@@ -101,6 +102,7 @@ def as_word(html: str, title: str, digest: str) -> bytes:
 
     document = Document()
     document.styles["Normal"].font.size = 10 * POINT
+    document.styles["No Spacing"].font.size = 8 * POINT  # in tables
     document.styles["Normal"].paragraph_format.space_before = 4 * POINT
     about = document.core_properties
     about.title, about.author, about.comments, about.identifier = title, "", "", digest
@@ -119,13 +121,15 @@ def as_word(html: str, title: str, digest: str) -> bytes:
 
 
 def _word_table(document: Any, rows: Sequence[Sequence[Any]]) -> None:
-    """A table whose columns are as wide as their longest text, within bounds (points)."""
+    """A table as wide as the page; a column has room by its longest text, within bounds (letters)."""
     table = document.add_table(0, len(rows[0]), "Light Grid Accent 1")
     longest = [max(len(cell.get_text()) for cell in column) for column in zip(*rows, strict=True)]
-    widths = [min(max(5 * letters, 40), 180) * POINT for letters in longest]
+    room = [min(max(letters, 15), 36) for letters in longest]
+    widths = [510 * POINT * letters // sum(room) for letters in room]
     for row in rows:
         for cell, given, width in zip(table.add_row().cells, row, widths, strict=True):
             cell.width = width
+            cell.paragraphs[0].style = "No Spacing"
             _word_text(cell.paragraphs[0], given)
     for column, width in zip(table.columns, widths, strict=True):
         column.width = width
@@ -134,7 +138,8 @@ def _word_table(document: Any, rows: Sequence[Sequence[Any]]) -> None:
 def _word_text(paragraph: Any, block: Any) -> None:
     """An element's text, in bold and highlighted where the page shows it so."""
     for text in block.find_all(string=True):
-        run, around = paragraph.add_run(re.sub(r"\s+", " ", text)), {e.name for e in text.parents}
+        words, around = re.sub(r"\s+", " ", text), {e.name for e in text.parents}
+        run = paragraph.add_run(words if paragraph.text else words.lstrip())
         run.bold = not around.isdisjoint(("b", "th")) or None
         run.font.highlight_color = HIGHLIGHT if "mark" in around else None
 

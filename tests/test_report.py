@@ -81,7 +81,7 @@ def test_a_title_with_markup_stays_text_wherever_it_stands(parts: dict[str, Any]
 
 @pytest.mark.parametrize("unseen", ["\u202egnp", "\x00", "\x1b[2J", "\ud800", "\U000e0041", "\u2066", "\ufffe"])
 def test_what_nobody_can_see_is_shown_as_a_mark(parts: dict[str, Any], unseen: str) -> None:
-    html = render(hostile(parts, ("decision",), f"a{unseen}b"))
+    html = render(hostile(parts, CLIENTS, f"a{unseen}b"))
     assert unseen[0] not in html and "a\ufffd" in html
     html.encode("utf-8")
     as_word(html, "t", "")  # Word files are XML, which refuses most of these
