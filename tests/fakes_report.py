@@ -81,7 +81,9 @@ def sample_parts() -> dict[str, Any]:
         "settings": Settings(title="Acme", as_of="2026-11-01", participants=("Odile Brandt",)),
         "decision": _kept("09_decision", DecisionResult).model_copy(update=update),
         "diagnosis": _kept("01_diagnosis", DiagnosisResult),
-        "economics": economics.model_copy(update={"assumptions": economics.assumptions[:8]}),
+        "economics": economics.model_copy(
+            update={"assumptions": economics.assumptions[:8], "options": economics.options[:3]}
+        ),
         "plan": _kept("03_plan", PlanResult),
         "rag": _kept("04_rag", RagResult),
         "measured": measured.model_copy(update={"outputs": ()}),
