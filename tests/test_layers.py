@@ -69,7 +69,7 @@ LAYERS = {
     "decision": ("checked diagnosis economics evaluation gates results", ""),
     # the outside: pictures, forms, the report, the walk, the command line
     "plots": ("checked", "matplotlib numpy pandas"),
-    "widgets": ("answering diagnosis economics engagement gates plots", "ipywidgets"),
+    "widgets": ("answering diagnosis engagement", "ipywidgets"),
     "report": ("checked engagement", "bs4 docx jinja2 markdownify weasyprint"),
     "runner": ("engagement", "nbclient nbformat tqdm"),
     "cli": ("checked documents engagement items knowledge report room runner", "typer"),
@@ -231,7 +231,7 @@ def test_slow_libraries_are_imported_only_inside_functions(library: str) -> None
     assert early == []
 
 
-@pytest.mark.parametrize(("outside", "users"), [("widgets", []), ("plots", ["widgets"]), ("lora", []), ("cli", ["__main__"])])
+@pytest.mark.parametrize(("outside", "users"), [("widgets", []), ("plots", []), ("lora", []), ("cli", ["__main__"])])
 def test_nothing_depends_on_forms_pictures_training_or_the_command_line(outside: str, users: list[str]) -> None:
     assert [m for m in MODULES for types in (False, True) if outside in found(m, types)[0]] == users
 
