@@ -126,6 +126,28 @@ def verify(
     raise typer.Exit(min(len(told), 1))
 
 
+@app.command()
+def recheck(
+    client: Annotated[str, typer.Argument(help="An engagement's name.")] = SAMPLE,
+    as_of: Annotated[str, typer.Option(help="Date to check at, YYYY-MM-DD; today when left out.")] = "",
+) -> None:
+    """Say which assumptions of a decision record no longer hold with today's price book."""
+    from datetime import date
+
+    from playbook.decision import broken_assumptions
+    from playbook.economics import EconomicsResult, evaluate_economics
+    from playbook.prices import load_client_economics, load_price_book
+    from playbook.results import DecisionResult
+
+    opened, today = open_engagement(client), date.fromisoformat(as_of) if as_of else date.today()
+    kept, record = opened.load("02_economics", EconomicsResult), opened.load("09_decision", DecisionResult)
+    own = load_client_economics(opened.economics, load_price_book())
+    fresh = evaluate_economics(own, today, kept.months, opened.settings.seed)
+    broken = broken_assumptions(kept, fresh, date.fromisoformat(record.expires), today)
+    print("\n".join(broken or ["Every assumption of the record still holds."]))
+    raise typer.Exit(min(len(broken), 1))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def bench(context: typer.Context) -> None:
     """Measure: this machine, or `retrieval FOLDER`, `answers DOCUMENTS QUESTIONS`, `classify TRAIN TEST` on any files."""

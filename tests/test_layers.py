@@ -60,7 +60,7 @@ LAYERS = {
     ),
     "attribution": ("answering arms checked chunking evaluation items", "langchain_core"),
     "structured": ("arms checked classifiers evaluation items", "jsonschema"),
-    "training_data": ("checked classifiers evaluation items", "ftfy numpy pydantic"),
+    "training_data": ("checked classifiers evaluation items", "ftfy numpy pydantic stdnum"),
     "lora": ("checked embedding items models", "numpy peft torch transformers"),
     # what notebooks hand to each other, and the decision made of it
     "results": ("arms attribution checked evaluation gates plan refusal training_data", "pydantic"),
@@ -72,7 +72,7 @@ LAYERS = {
     "widgets": ("answering diagnosis engagement", "ipywidgets"),
     "report": ("checked engagement", "bs4 docx jinja2 markdownify weasyprint"),
     "runner": ("engagement", "nbclient nbformat tqdm"),
-    "cli": ("checked documents engagement items knowledge report room runner", "typer"),
+    "cli": ("checked decision documents economics engagement items knowledge prices report results room runner", "typer"),
     "__main__": ("cli", ""),  # python -m playbook
 }
 # Imports for type checkers only; they cost nothing at run time and may point anywhere.
@@ -93,6 +93,7 @@ HOMES = {
     "sklearn": "classifiers",
     "scipy": "evaluation",
     "ftfy": "training_data",
+    "stdnum": "training_data",
     "matplotlib": "plots",
     "ipywidgets": "widgets",
     "jinja2": "report",
