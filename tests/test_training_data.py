@@ -19,11 +19,9 @@ from playbook.training_data import (
     Row,
     audit,
     blocking,
-    iban,
     language,
     learning_curve,
     learning_draws,
-    luhn,
     mask,
     personal_data,
     repair,
@@ -215,7 +213,7 @@ def test_every_finding_says_what_to_do() -> None:
     [("79927398713", True), ("79927398710", False), ("4111111111111111", True), ("4111111111111112", False)],
 )
 def test_luhn(digits: str, valid: bool) -> None:
-    assert luhn(digits) is valid
+    assert CHECKS["card number"](digits) is valid
 
 
 @pytest.mark.parametrize(
@@ -229,7 +227,7 @@ def test_luhn(digits: str, valid: bool) -> None:
     ],
 )
 def test_iban(code: str, valid: bool) -> None:
-    assert iban(code) is valid
+    assert CHECKS["IBAN"](code) is valid
 
 
 @pytest.mark.parametrize(
