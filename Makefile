@@ -5,7 +5,7 @@ PIP_FLAGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lab bench refresh battery screenshots clean
+.PHONY: run test lab bench refresh battery browser colab clean
 
 run: $(READY)
 	@$(BIN)/playbook run $(CLIENT)
@@ -25,12 +25,25 @@ refresh: $(READY)
 	@$(BIN)/python tools/refresh_notebooks.py
 	@$(BIN)/python tools/difficulty.py --write
 
-# The longer batteries: kills, failing disks, hostile files (about 15 minutes).
+# The longer batteries: kills, failing disks, hostile files (about 15 minutes), adapters on wrong labels (20 more).
 battery: $(READY)
 	@$(BIN)/python tools/battery.py
+	@$(BIN)/python tools/adapter_drills.py
+
+# JupyterLab and the record in headless Chromium (Debian: apt install chromium); pictures land in build/screenshots.
+browser: $(READY)
+	@$(BIN)/python -m pytest tests/browser
+
+# Colab's list of versions: the project resolves for its Python and changes nothing, and runs with them here (but for torch).
+colab: $(READY)
+	@$(BIN)/python -m pytest tests/colab
+	@$(BIN)/uv venv -q --clear .venv-colab
+	@grep -viE "^(torch|nvidia|triton|cuda|setuptools)" tests/colab/freeze.txt > .venv-colab/freeze.txt
+	@$(BIN)/uv pip install -q -p .venv-colab -c .venv-colab/freeze.txt "torch==2.13.0" -e .
+	@PLAYBOOK_ENGAGEMENTS=$$(mktemp -d) .venv-colab/bin/playbook run
 
 clean:
-	rm -rf .venv engagements
+	rm -rf .venv .venv-colab engagements
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'Python %d.%d is too old: install Python 3.11 or newer and call make with PYTHON=/path/to/python3.11.' % sys.version_info[:2])"

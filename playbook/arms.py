@@ -1,12 +1,10 @@
 """Arms: every approach answers the same frozen items and returns rows of one table.
 
 A row says item, arm, output, right or wrong, refused, milliseconds, tokens, and what kind of evidence it is. Knows how
-to run an arm, and whether an answer has the form asked for; does not know statistics, plans or causes.
+to run an arm, and which written rules of form and style a text breaks; does not know statistics, plans or causes.
 """
 
-import inspect
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
@@ -17,11 +15,10 @@ import numpy as np
 from langchain_core.documents import Document
 from pydantic import Field
 
-from playbook import answering, chunking, classifiers, refusal, retrieval
-from playbook.answering import Answer, Answerer, Citation, names_and_numbers, verify
+from playbook.answering import Answer, Answerer, names_and_numbers, verify
 from playbook.checked import TABLES, Frozen, build, read_yaml
 from playbook.chunking import embedding_text, sentence_spans
-from playbook.classifiers import PROXY_ARMS, WORDS, Encode, Task
+from playbook.classifiers import ARMS, PROXY_ARMS, WORDS, Encode, Task
 from playbook.evaluation import Proportion, contains, share_of
 from playbook.items import Code, Example, Question
 from playbook.refusal import Case, swapped
@@ -30,45 +27,80 @@ from playbook.retrieval import Hit, HybridRetriever
 from playbook.store import FaissStore
 
 Evidence = Literal["direct", "proxy"]
+Scope = Literal["reply", "subject", "body", "lines", "paragraph", "last_paragraph", "sentence", "first_two_sentences"]
 Examples, Questions = Sequence[Example], Sequence[Question]
 NONE: Mapping[str, Any] = {}
 _WORDS = read_yaml(TABLES / "words.yaml")
+FLAGS = re.I | re.M  # of patterns that a client writes
 TIMED = 10  # questions of each arm that are answered without what earlier ones have embedded, so that arms compare
 KNOWLEDGE_ARMS = ("first_sentences", "keyword", "dense", "hybrid", "in_prompt", "closed_book")
 
 
-class RequiredForm(Frozen):
-    """What can be checked of a required form: patterns found once or in two wordings, and the number of sentences."""
+class StyleRule(Frozen):
+    """In every text of `scope`, one of `patterns` occurs so many `times`, least and most; `words` is the rule for people.
 
-    has: tuple[re.Pattern[str], ...] = ()
-    twice: tuple[re.Pattern[str], ...] = ()
-    sentences: int | None = None
+    It holds only for texts in which `when` matches. `different`: equal wordings are counted once.
+    """
 
-    def fits(self, shown: str) -> bool:
-        """Whether a shown answer has this form; marks like [2] are taken out, one or two words are no sentence."""
-        text = re.sub(r"\s*\[[\d, ]+\]", "", shown).strip()
-        once = all(pattern.search(text) for pattern in self.has)
-        twice = all(len({found[0].lower() for found in pattern.finditer(text)}) > 1 for pattern in self.twice)
-        sentences = sum(len(text[a:b].split()) > 2 for a, b in sentence_spans(text))
-        return once and twice and self.sentences in (None, sentences)
-
-
-Forms = Mapping[str, RequiredForm]
+    id: str
+    words: str
+    scope: Scope
+    patterns: tuple[re.Pattern[str], ...] = Field(min_length=1)
+    times: tuple[int, int] = (0, 0)
+    when: str = ""
+    different: bool = False
 
 
-def load_required_forms(path: Path) -> dict[str, RequiredForm]:
+class StyleGuide(Frozen):
+    """The rules a program can check, and the pattern of what stands before and after the body of a reply."""
+
+    around: str = ""
+    rules: tuple[StyleRule, ...]
+
+
+Forms = Mapping[str, StyleGuide]
+
+
+def load_required_forms(path: Path) -> dict[str, StyleGuide]:
     """The client's forms, by their words in `required_form`; none without the file.
 
     Raises ValueError naming the form and the fix.
     """
-    rules = read_yaml(path) if path.is_file() else {}
-    return {name: build(RequiredForm, rule, f"{path.name}: '{name}'") for name, rule in rules.items()}
+    forms = read_yaml(path) if path.is_file() else {}
+    return {name: build(StyleGuide, form, f"{path.name}: '{name}'") for name, form in forms.items()}
 
 
 def in_form(question: Question, text: str, forms: Forms) -> bool | None:
-    """Whether a shown answer has the form the question asks for; None: none is asked, nothing shown, not checkable."""
+    """Whether a shown answer has the form the question asks for; None: none is asked, nothing shown, not checkable.
+
+    Marks like [2] are taken out.
+    """
     form = forms.get(question.required_form)
-    return form.fits(text) if form and text else None
+    return not style_violations(re.sub(r"\s*\[[\d, ]+\]", "", text).strip(), form) if form and text else None
+
+
+def style_violations(reply: str, guide: StyleGuide) -> list[str]:
+    """Ids of the rules that a reply breaks, in the guide's order."""
+    texts, broken = _texts(reply, guide), []
+    for rule in guide.rules:
+        if re.search(rule.when, reply, FLAGS):
+            wanted = re.compile("|".join(pattern.pattern for pattern in rule.patterns), FLAGS)
+            found = [[match[0].lower() for match in wanted.finditer(text)] for text in texts[rule.scope]]
+            counts = [len(set(each) if rule.different else each) for each in found]
+            broken += [] if all(rule.times[0] <= n <= rule.times[1] for n in counts) else [rule.id]
+    return broken
+
+
+def _texts(reply: str, guide: StyleGuide) -> dict[str, list[str]]:
+    """Scope -> the texts of a reply it means; a paragraph and the lines hold one sentence a line, to be counted."""
+    body = re.sub(guide.around, "", reply)
+    split = [[part[a:b] for a, b in sentence_spans(part)] for part in re.split(r"\n\s*\n", body)]
+    paragraphs, sentences = ["\n".join(part) for part in split if part], [s for part in split for s in part]
+    return {
+        "reply": [reply], "subject": re.findall(r"^Subject: *(.*)", reply, re.M), "body": [body], "paragraph": paragraphs,
+        "last_paragraph": paragraphs[-1:], "lines": ["\n".join(" ".join(s.split()) for s in sentences)],
+        "sentence": sentences, "first_two_sentences": [" ".join(sentences[:2])],
+    }  # fmt: skip
 
 
 class Output(Frozen):
@@ -114,19 +146,19 @@ def classify(
     """Run one classification arm over labelled items; raises ValueError for an arm that does not exist or is n/a.
 
     `cache`: a folder that keeps each text's code until anything that decides it changes: the training texts, the code
-    book, the embedder, the chat model, or how the arms work. Milliseconds are those of when it was computed; what all
+    book, the embedder, the chat model, or the code. Milliseconds are those of when it was computed; what all
     texts share (embedding, learning) is booked on the first.
     `progress`, for instance tqdm, sees each text that a chat model is asked about; embedding has a bar of its own.
     """
-    if arm not in classifiers.ARMS:
-        raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(classifiers.ARMS)}.")
+    if arm not in ARMS:
+        raise ValueError(f"'{arm}' is not an arm; use one of {', '.join(ARMS)}.")
 
     def run(texts: list[str]) -> Iterator[Result]:
-        return ({"code": code} for code in classifiers.ARMS[arm](Task(train, texts, codes, encode, chat)))
+        return ({"code": code} for code in ARMS[arm](Task(train, texts, codes, encode, chat)))
 
     embedder = np.round(encode(["Which embedder is this?"]), 3).tolist()
     taught = [(e.text, e.label) for e in train]
-    setting = [arm, inspect.getsource(classifiers), WORDS["prompt"], embedder, chat, taught, codes]
+    setting = [arm, WORDS["prompt"], embedder, chat, taught, codes]
     given = remembered(cache, setting, [i.text for i in items], run, progress if chat is not None else iter)
     evidence = "proxy" if arm in PROXY_ARMS and chat is None else "direct"
     return coded(arm, items, [g["code"] for g in given], [g["milliseconds"] for g in given], evidence)
@@ -166,7 +198,7 @@ def answer_arm(
     the mean of the first TIMED answers, computed with nothing embedded before. `progress`, for instance tqdm, sees each
     question that is asked.
     `cache`: a folder that keeps each question's answer until anything that decides it changes: the documents, the
-    search, the refusal, the chat model, the reranker, or how answers are made. Answers quote documents: give the folder
+    search, the refusal, the chat model, the reranker, or the code. Answers quote documents: give the folder
     `answers` inside the index, which `knowledge.index_folder` removes when a document changes.
     """
     if reason := not_applicable(arm, answerer):
@@ -181,16 +213,14 @@ def answer_arm(
     def run(asked: list[str]) -> Iterator[Result]:
         yield from (ask(fresh, question).model_dump(mode="json") for question in asked[:TIMED])
         rest = asked[TIMED:]
-        search.prepare(rest)
-        if ask is Answerer.ask:  # the sentences these arms read, all at once, which is much faster
-            reader.prepare(hit for question in rest for hit in search.search(question))
+        search.prepare(rest)  # all at once, which is much faster; so with the sentences that arms read
+        reader.prepare(hit for question in rest for hit in search.search(question))
         yield from (ask(reader, question).model_dump(mode="json") for question in rest)
 
-    how = [inspect.getsource(m) for m in (answering, chunking, refusal, retrieval, sys.modules[__name__])]
     settled = search.model_dump(include={"weight", "k", "roles", "fusion", "diversity"})
     reranker = search.rerank and np.round(search.rerank("Which is it?", ["This one.", "That?"]), 3).tolist()
     documents = [store.generation, store.fingerprint, list(store.documents.values())]
-    setting = [arm, how, _WORDS, settled, reranker, answerer.refusal, answerer.chat, documents]
+    setting = [arm, _WORDS, settled, reranker, answerer.refusal, answerer.chat, documents]
     kept = remembered(cache, setting, [q.question for q in questions], run, progress)
     usual = float(np.mean([given["milliseconds"] for given in kept[:TIMED]] or [0.0]))
     answers = [Answer(**{**given, "milliseconds": usual}) for given in kept]
@@ -249,21 +279,20 @@ def support_cases(answerer: Answerer, questions: Questions) -> list[Case]:
 
     One twin loses its source file, the other asks for a name or number that no document holds.
     """
-    known, asked = answerer.retriever.keywords.document_frequency, list[tuple[Question, str, str | None]]()
+    known, asked = answerer.retriever.keywords.document_frequency, list[tuple[Question, str, str | None, bool | None]]()
     for question in questions:
-        asked.append((question, question.question, None))
+        asked.append((question, question.question, None, question.answerable))
         if question.answerable:
             twin = swapped(question.question, names_and_numbers(question.question), known)
-            asked.append((question, question.question, question.source))
-            asked += [(question, twin, None)] if twin else []
-    answerer.retriever.prepare(text for _, text, _ in asked)
-    found = [answerer.retriever.search(text, without=without) for _, text, without in asked]
+            asked.append((question, question.question, question.source, None))
+            asked += [(question, twin, None, None)] if twin else []
+    answerer.retriever.prepare(text for _, text, _, _ in asked)
+    found = [answerer.retriever.search(text, without=without) for _, text, without, _ in asked]
     answerer.prepare(hit for hits in found for hit in hits)
     cases = []
-    for (question, text, without), hits in zip(asked, found, strict=True):
-        draft, is_twin = answerer.draft(text, hits), (text, without) != (question.question, None)
+    for (question, text, _, answerable), hits in zip(asked, found, strict=True):
+        draft = answerer.draft(text, hits)
         holds = contains(" ".join(c.quote for c in draft.citations), question.must_contain)
-        answerable = None if is_twin else question.answerable
         cases.append(Case(draft.features, bool(answerable) and holds, answerable, question.source or question.id))
     return cases
 
@@ -271,21 +300,17 @@ def support_cases(answerer: Answerer, questions: Questions) -> list[Case]:
 def judge(arm: str, question: Question, answer: Answer, store: FaissStore, forms: Forms = NONE) -> Output:
     """Score one answer without a judge: key strings present, or refusal where nothing is to be found."""
     keys, cited = question.must_contain, answer.citations if question.answerable else ()
-    judged: dict[str, Any] = {"correct": answer.refused, "in_form": in_form(question, answer.text, forms)}
-    if question.answerable:
-        judged["correct"] = not answer.refused and contains(answer.text, keys)
+    right = contains(answer.text, keys) if question.answerable else answer.refused
+    judged = answer.model_dump(include={"refused", "tokens", "milliseconds"})
+    judged |= {"correct": right, "in_form": in_form(question, answer.text, forms)}
     if cited:
         apt = [c for c in cited if c.source == question.source or holds_some(c.quote, keys)]
-        sound = sum(_exists(c, store) for c in apt)
+        sound = sum(verify(c, store.get_by_ids([c.passage_id])) for c in apt)
         lacking = missing(" ".join(c.quote for c in cited), keys)
         judged["citation_precision"] = round(sound / len(cited), 4)
         judged["citation_recall"] = round(1 - len(lacking) / len(keys), 4)
-    shown = {
-        "output": answer.text or f"(refused: {answer.reason})",
-        "expected": question.expected_answer or "(refusal)",
-    }
-    counted = answer.model_dump(include={"refused", "tokens", "milliseconds"})
-    return Output(item=question.id, arm=arm, **shown, **judged, **counted)
+    shown, wanted = answer.text or f"(refused: {answer.reason})", question.expected_answer or "(refusal)"
+    return Output(item=question.id, arm=arm, output=shown, expected=wanted, **judged)
 
 
 def missing(text: str, must_contain: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -304,21 +329,16 @@ def audit_citations(questions: Questions, answers: Sequence[Answer], store: Fais
     A citation in an answer to an unanswerable question supports nothing. Empty when nothing is cited.
     """
     cited = [(q, citation) for q, answer in zip(questions, answers, strict=True) for citation in answer.citations]
-    exist = [_exists(citation, store) for _, citation in cited]
+    exist = [verify(citation, store.get_by_ids([citation.passage_id])) for _, citation in cited]
     support = [holds_some(citation.quote, q.must_contain) for q, citation in cited]
     return {"exist": share_of(exist), "support": share_of(support)} if cited else {}
 
 
-def _exists(citation: Citation, store: FaissStore) -> bool:
-    return verify(citation, store.get_by_ids([citation.passage_id]))
-
-
 def first_sentences(answerer: Answerer, question: str) -> Answer:
     """The baseline: the first three sentences of the best passage, never refusing. Not timed."""
-    best = answerer.retriever.search(question, k=1)
-    text = best[0].passage.page_content if best else ""
-    text = " ".join(text[a:b] for a, b in sentence_spans(text)[:3])
-    return _uncited(question, text, passage_ids=tuple(h.passage.id for h in best))
+    best = [hit.passage for hit in answerer.retriever.search(question, k=1)]
+    text = " ".join(p.page_content[a:b] for p in best for a, b in sentence_spans(p.page_content)[:3])
+    return _uncited(question, text, passage_ids=tuple(p.id for p in best))
 
 
 def closed_book(answerer: Answerer, question: str) -> Answer:
@@ -331,8 +351,7 @@ def closed_book(answerer: Answerer, question: str) -> Answer:
 
 def _uncited(question: str, text: str, tokens: int = 0, passage_ids: tuple[str, ...] = ()) -> Answer:
     said = {"text": text, "draft": text, "refused": not text, "reason": "" if text else "it said nothing"}
-    used = {"tokens": tokens, "passage_ids": passage_ids, "milliseconds": 0.0}
-    return Answer(question=question, confidence=1.0, **said, **used)
+    return Answer(question=question, **said, confidence=1.0, tokens=tokens, passage_ids=passage_ids, milliseconds=0.0)
 
 
 def in_prompt(answerer: Answerer, question: str) -> Answer:

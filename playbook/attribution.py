@@ -5,7 +5,7 @@ pattern of recoveries means which cause is a table: playbook/tables/causes.yaml.
 something changed; does not know plans, gates or plots.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import Any, Literal
@@ -100,14 +100,11 @@ def why_miscoded(
 
     `disputed`: ids of texts that two people coded differently; their failures are marked, and no cause is counted.
     """
-    failures, came = [], defaultdict[str, dict[str, bool | None]](dict)
-    for row in outputs:
-        came[row.item][row.arm] = row.correct
-    for row in outputs:
-        if row.arm == arm and not row.correct:
-            pattern = {other: right for other, right in came[row.item].items() if other != arm}
-            shown = {"item": row.item, "asked": texts[row.item], "given": row.output, "wanted": row.expected}
-            failures.append(_failure("codes", pattern, disputed=row.item in disputed, **shown))
+    failures = []
+    for row in (o for o in outputs if o.arm == arm and not o.correct):
+        pattern = {o.arm: o.correct for o in outputs if o.item == row.item and o.arm != arm}
+        shown = {"item": row.item, "asked": texts[row.item], "given": row.output, "wanted": row.expected}
+        failures.append(_failure("codes", pattern, disputed=row.item in disputed, **shown))
     return failures
 
 

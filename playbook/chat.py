@@ -5,13 +5,12 @@ cannot be installed beside the current huggingface_hub, hence `LocalChat`.
 """
 
 from functools import cache
-from operator import itemgetter
 from typing import Any
 
 from langchain_core.language_models.chat_models import SimpleChatModel
 from langchain_core.messages import BaseMessage, convert_to_openai_messages
 from langchain_core.output_parsers import JsonOutputParser
-from langchain_core.runnables import Runnable, RunnableLambda, RunnableParallel, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableLambda
 
 from playbook.embedding import pick_device, weights_path
 
@@ -50,11 +49,10 @@ class LocalChat(SimpleChatModel):
         asked = {"max_new_tokens": self.most_tokens, "do_sample": False, "temperature": None, "return_full_text": False}
         return _load(self.folder)(convert_to_openai_messages(messages), **asked, **kwargs)[0]["generated_text"]
 
-    def with_structured_output(self, schema: dict[str, Any], *, include_raw: bool = False, **kwargs: Any) -> Runnable:
-        """The same model held to a JSON schema token by token (llguidance); replies are parsed objects.
+    def with_structured_output(self, schema: dict[str, Any], **_: Any) -> Runnable:
+        """The same model held to a JSON schema token by token (llguidance); a reply is the parsed object (no `include_raw`).
 
-        `include_raw` as LangChain has it: {"raw": the message, "parsed": the object or None, "parsing_error"}. What a mask
-        cannot express (`if`, `format` ...) is left to validation. Raises ValueError without llguidance.
+        What a mask cannot express (`if`, `format` ...) is left to validation. Raises ValueError without llguidance.
         """
         try:
             from llguidance import LLMatcher, hf
@@ -74,11 +72,7 @@ class LocalChat(SimpleChatModel):
 
             return self.invoke(asked, prefix_allowed_tokens_fn=allowed)
 
-        if not include_raw:
-            return RunnableLambda(reply) | JsonOutputParser()
-        parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | JsonOutputParser(), parsing_error=lambda _: None)
-        unparsed = RunnablePassthrough.assign(parsed=lambda _: None)
-        return RunnableParallel(raw=reply) | parsed.with_fallbacks([unparsed], exception_key="parsing_error")
+        return RunnableLambda(reply) | JsonOutputParser()
 
 
 @cache

@@ -49,28 +49,21 @@ def chunk_sections(sections: Iterable[Document], count_tokens: TokenCount, limit
 
 
 def _cut(text: str, count_tokens: TokenCount, limit: int) -> list[Span]:
-    """Spans of whole sentences that fit the limit together; a sentence over the limit is cut between words first."""
+    """Spans of neighbouring sentences that fit the limit together; a sentence over the limit is cut between words."""
     word = re.compile(rf"\S{{1,{limit // 4}}}")  # a quarter of the limit: some scripts spend four tokens on a letter
-    spans, sentences = list[Span](), sentence_spans(text)
-    costs = count_tokens([text[a:b] for a, b in sentences])
-    for span, cost in zip(sentences, costs, strict=True):
-        words = [found.span() for found in word.finditer(text, *span)] if cost > limit else []
-        spans += pack(words, count_tokens([text[a:b] for a, b in words]), limit) if words else [span]
-    if len(spans) > len(sentences):
-        costs = count_tokens([text[a:b] for a, b in spans])
-    return pack(spans, costs, limit)
-
-
-def pack(spans: list[Span], costs: list[int], limit: int) -> list[Span]:
-    """Join neighbouring spans while their token costs stay within `limit`."""
-    joined, room = list[Span](), 0
-    for (start, end), cost in zip(spans, costs, strict=True):
-        if not joined or cost > room:
-            joined.append((start, end))
-            room = limit
-        joined[-1] = (joined[-1][0], end)
-        room -= cost
-    return joined
+    spans, room, sentences = list[Span](), -1, sentence_spans(text)
+    for sentence, cost in zip(sentences, count_tokens([text[a:b] for a, b in sentences]), strict=True):
+        parts, costs = [sentence], [cost]
+        if cost > limit:
+            parts, room = [found.span() for found in word.finditer(text, *sentence)], -1
+            costs = count_tokens([text[a:b] for a, b in parts])
+        for (start, end), part_cost in zip(parts, costs, strict=True):
+            if part_cost > room:
+                spans.append((start, end))
+                room = limit
+            spans[-1] = (spans[-1][0], end)
+            room -= part_cost
+    return spans
 
 
 def place_of(metadata: Mapping[str, Any], start: int, end: int) -> str:

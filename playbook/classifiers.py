@@ -5,12 +5,15 @@ the chat model when there is one. Without one the first three are similarity met
 prompting. The linear probe is a real classifier: direct evidence. Knows vectors, labels and a chat model; no files.
 """
 
+import json
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from langchain_core.callbacks import UsageMetadataCallbackHandler
 
 from playbook.checked import TABLES, read_yaml
 from playbook.items import Code, Example
@@ -38,7 +41,7 @@ def by_rung(task: Task, defined: bool = True, shown: bool = True) -> Iterable[st
     whose name (with its definition if `defined`) is nearest by cosine. A code without a definition goes by its name.
     """
     if task.chat is not None:
-        return _asked(task, defined, shown)
+        return _asked(task, lambda prompt: str(task.chat.invoke(prompt).text).strip(), defined, shown)
     if shown:
         return [_heaviest(near) for near in _neighbours(task)]
     similarity = task.encode(list(task.texts)) @ task.encode(_described(task, defined)).T
@@ -53,20 +56,36 @@ def _heaviest(near: list[tuple[Example, float]]) -> str:
 def by_constrained_output(task: Task) -> Iterable[str]:
     """The same prompt as the nearest examples, to a chat model that can only write one of the codes.
 
-    Uses LangChain's structured output: the model's server must support JSON schemas. What is not a code all the same
-    is returned as it came and counts as wrong. Raises ValueError without a chat model: the rung is then n/a.
+    The model's server must support JSON schemas. What names no code all the same is returned as it came and counts as
+    wrong. Raises ValueError without a chat model: the rung is then n/a.
     """
-    if task.chat is None:
-        raise ValueError(WORDS["no_chat"])
-    one = {"code": {"type": "string", "enum": [c.code for c in task.codes]}}
-    schema = {"title": "chosen_code", "type": "object", "properties": one, "required": ["code"]}
-    held = task.chat.with_structured_output(schema, method="json_schema", strict=True, include_raw=True)
-    return (_held_code(held.invoke(prompt)) for prompt in _prompts(task))
+    one = {"chosen_code": {"type": "string", "enum": [c.code for c in task.codes]}}
+    schema = {"title": "chosen_code", "type": "object", "properties": one, "required": ["chosen_code"]}
+    held = held_to(task.chat, schema, method="json_schema", strict=True)
+    return _asked(task, lambda prompt: held(prompt)[0])
 
 
-def _held_code(reply: dict[str, Any]) -> str:
-    parsed = reply["parsed"]
-    return str(parsed["code"]) if isinstance(parsed, dict) and "code" in parsed else reply["raw"].text[:80]
+def held_to(chat: Any, schema: dict[str, Any], **settings: Any) -> Callable[[Any], tuple[str, int]]:
+    """A function from a prompt to a LangChain chat model's reply, an object of this JSON schema as text, and its tokens.
+
+    Uses the provider's structured output, with its `settings`. A reply that is cut off or does not parse is kept as it is;
+    an error of the connection is raised. Raises ValueError without a chat model.
+    """
+    if chat is None:
+        raise ValueError(WORDS["no_chat"].format(schema["title"]))
+    held = chat.with_structured_output(schema, **settings)
+
+    def ask(prompt: Any) -> tuple[str, int]:
+        used = UsageMetadataCallbackHandler()
+        try:
+            output = json.dumps(held.invoke(prompt, {"callbacks": [used]}), ensure_ascii=False)
+        except Exception as error:  # each provider has errors of its own; those about a request say which one
+            if isinstance(error, OSError) or hasattr(error, "request") or hasattr(error, "status_code"):
+                raise
+            output = getattr(error, "llm_output", f"(no reply: {error})")
+        return output, sum(one["total_tokens"] for one in used.usage_metadata.values())
+
+    return ask
 
 
 def _neighbours(task: Task) -> list[list[tuple[Example, float]]]:
@@ -88,11 +107,11 @@ def _prompts(task: Task, defined: bool = True, shown: bool = True) -> list[str]:
     return [WORDS["prompt"].format(codes=codes, examples=e, text=t) for e, t in zip(examples, task.texts, strict=True)]
 
 
-def _asked(task: Task, defined: bool, shown: bool) -> Iterator[str]:
+def _asked(task: Task, ask: Callable[[str], str], defined: bool = True, shown: bool = True) -> Iterator[str]:
     """One by one, the code in the chat model's reply, or the reply when it does not name just one (it counts as wrong)."""
     codes = sorted((re.escape(c.code) for c in task.codes), key=len, reverse=True)  # "refund status" before "refund"
     for prompt in _prompts(task, defined, shown):
-        reply = str(task.chat.invoke(prompt).text).strip()
+        reply = ask(prompt)
         named = set(re.findall(rf"(?<!\w)(?:{'|'.join(codes)})(?!\w)", reply))
         yield named.pop() if len(named) == 1 else reply[:80]
 
@@ -126,14 +145,19 @@ def fit_probe(vectors: np.ndarray, labels: Sequence[str | bool], **settings: Any
     return LogisticRegression(**settings or PROBE).fit(vectors, list(labels))
 
 
-def cross_validated(vectors: np.ndarray, labels: Sequence[str], folds: int, seed: int) -> tuple[list[str], np.ndarray]:
-    """Out-of-fold label and its probability for each example, by the linear probe; `folds` at most the smallest class."""
+def cross_validated(vectors: np.ndarray, labels: Sequence[str], folds: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The labels, sorted, and the linear probe's out-of-fold probabilities of them, shape (n, labels).
+
+    Each label needs two examples, one of them as many as there are `folds`; one with fewer is in fewer folds.
+    """
     from sklearn import linear_model, model_selection
 
     probe = linear_model.LogisticRegression(**PROBE)
     folded = model_selection.StratifiedKFold(folds, shuffle=True, random_state=seed)
-    probability = model_selection.cross_val_predict(probe, vectors, list(labels), cv=folded, method="predict_proba")
-    return np.unique(labels)[probability.argmax(axis=1)].tolist(), probability.max(axis=1)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # a label with fewer examples than folds
+        given = (probe, vectors, list(labels))
+        probability = model_selection.cross_val_predict(*given, cv=folded, method="predict_proba")
+    return np.unique(labels), probability
 
 
 def fit_yes_no(features: np.ndarray, right: Sequence[bool]) -> tuple[list[float], float]:

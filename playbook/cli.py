@@ -62,9 +62,8 @@ def new(
     given |= {"documents": documents, "questions.csv": questions, "examples.csv": examples}
     created = create_engagement(client, settings, {name: path for name, path in given.items() if path})
     print(f"Created {created.inputs}\nFound")
-    print("\n".join(f"  {what}: {n}" for what, n in count_inputs(created).items()))
-    print("\n".join(_account(corpus)))
-    print("\n  ".join(["Missing", *missing_inputs(created, corpus.counts())]))
+    print(*(f"  {what}: {n}" for what, n in count_inputs(created).items()), *_account(corpus), sep="\n")
+    print("Missing", *missing_inputs(created, corpus.counts()), sep="\n  ")
     print(f'Next: playbook ask {client} "a question", then playbook run {client}')
 
 
@@ -84,7 +83,7 @@ def index(
     from playbook.knowledge import index_folder
 
     indexed = index_folder(open_engagement(client), purge=purge)
-    print("\n".join(_account(indexed.corpus)))
+    print(*_account(indexed.corpus), sep="\n")
     print(", ".join(f"{n} passages {what}" for what, n in indexed.changes.items()))
     print(f'Next: playbook ask {client} "a question"')
 
@@ -107,13 +106,10 @@ def ask(
     elif answer.refused:
         print(f"No answer: {answer.reason}.")
     else:
-        if answerer.chat:  # without one, the quoted sentences are the answer
-            print(answer.text)
-        print("\n".join(f"{c.quote}\n    [{c}]" for c in answer.citations))
-        if answer.conflicts:
-            print("Another document gives other figures on the same thing:")
-            print("\n".join(f"{c.quote}\n    [{c}]" for c in answer.conflicts))
-        print(f"confidence {answer.confidence:.2f}")
+        said = [answer.text] if answerer.chat else []  # without one, the quoted sentences are the answer
+        other = ["Another document gives other figures on the same thing:"] if answer.conflicts else []
+        cited, conflicts = ([f"{c.quote}\n    [{c}]" for c in some] for some in (answer.citations, answer.conflicts))
+        print(*said, *cited, *other, *conflicts, f"confidence {answer.confidence:.2f}", sep="\n")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

@@ -6,6 +6,7 @@ and writes no file. An overridden gate is treated here as if it had stayed close
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from playbook import results
@@ -222,3 +223,42 @@ def no_longer_holds(recorded: Mapping[str, Mapping[str, str]], present: Mapping[
                 "stale", artifact=artifact, figures=figures, changed=", ".join(changed), notebook=notebook
             )
     return [*lost.values()]
+
+
+def broken_assumptions(kept: EconomicsResult, fresh: EconomicsResult, expires: date, as_of: date) -> tuple[str, ...]:
+    """What broke since a record was written, a sentence each; empty if the record still holds.
+
+    `kept` is 02_economics as saved, `fresh` the same calculation with today's price book and client figures, dated
+    `as_of`; `expires` is the record's. Looked at: the expiry date, the value of every figure, published figures that
+    costs rest on and that have become old, totals, and for each use case the order of its options and whether training
+    pays back within the horizon. It does not see figures that 09 measured. Raises ValueError for another currency or
+    horizon.
+    """
+    if (kept.currency, kept.months) != (fresh.currency, fresh.months):
+        two = f"{kept.currency} over {kept.months} months and {fresh.currency} over {fresh.months}"
+        raise ValueError(f"the record and today's economics are in {two}; they must be the same: run notebook 02 again")
+    figures = _paired(kept.assumptions, fresh.assumptions, "use_case", "id")
+    options = _paired(kept.options, fresh.options, "use_case", "option")
+    matter = {id for option in fresh.options for id in option.stale}.difference(line.id for line in kept.stale)
+    grown_old = [line for line in fresh.stale if line.id in matter and line.origin != "our_estimate"]
+    said = [_say("expired", expires=expires)] if as_of > expires else []
+    said += [_say("figure", old=a, new=b).strip() for a, b in figures if round(a.value, 4) != round(b.value, 4)]
+    said += [_say("old_price", line=line) for line in grown_old]
+    moved = [(a, b) for a, b in options if abs(b.total - a.total) > LIMITS["moved"] * a.total]
+    said += [_say("moved", old=a, new=b, money=kept.currency, share=b.total / a.total - 1) for a, b in moved]
+    for case in kept.work_today:
+        by_cost = (sorted(result.options, key=lambda o: o.total) for result in (kept, fresh))
+        before, after = (", ".join(o.option for o in ranked if o.use_case == case) for ranked in by_cost)
+        paid, pays = (r.payback.get(case) is not None and r.payback[case] <= r.months for r in (kept, fresh))
+        if before != after:
+            said.append(_say("order" if after else "no_case", case=case, before=before, after=after))
+        if after and case in kept.payback and paid != pays:
+            said.append(_say("pays" if pays else "pays_no_more", case=case, months=kept.months))
+    return tuple(said)
+
+
+def _paired(old: Sequence[Any], new: Sequence[Any], *names: str) -> list[tuple[Any, Any]]:
+    """What stands in both lists, told apart by its fields `names`."""
+    key = attrgetter(*names)
+    now = {key(entry): entry for entry in new}
+    return [(entry, now[key(entry)]) for entry in old if key(entry) in now]

@@ -9,10 +9,10 @@ import json
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
@@ -70,41 +70,35 @@ class ReaderProcess:
 
     command: Sequence[str] = (sys.executable, "-P", "-m", "playbook.readers")
     seconds: float = SECONDS
-    _process: Popen[bytes] | None = None
+    _process: Popen[str] | None = None
+    _waiter: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     def read(self, path: Path) -> dict[str, Any]:
         """What `readers.answer` gives for a file, or {"error": reason} when the process died, hung or said too much."""
         if not self._process:
             paths = [str(Path(__file__).resolve().parents[1]), *filter(None, sys.path)]
-            own = {"env": {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, "start_new_session": True}
+            own = {"env": {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, "start_new_session": True, "text": True}
             self._process = Popen(self.command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, **own)
-        process, late = self._process, threading.Event()
-        timer = threading.Timer(self.seconds, lambda: (late.set(), _kill(process)))  # which ends the wait for an answer
-        timer.start()
         try:
-            process.stdin.write(json.dumps(str(path)).encode() + b"\n")
-            process.stdin.flush()
-            reply = json.loads(process.stdout.readline(MAX_LINE))
-        except (OSError, ValueError):
+            print(json.dumps(str(path)), file=self._process.stdin, flush=True)
+            answer = self._waiter.submit(self._process.stdout.readline, MAX_LINE)
+            reply = json.loads(answer.result(self.seconds))
+        except (OSError, ValueError) as error:
             slow = f"took longer than {self.seconds:g} seconds to read: split it or save it anew"
-            reply = {"error": slow if late.is_set() else "damaged or too large: the reader broke on it", "fatal": True}
-        timer.cancel()
-        if late.is_set() or reply.get("fatal"):
+            broke = "damaged or too large: the reader broke on it"
+            reply = {"error": slow if isinstance(error, TimeoutError) else broke, "fatal": True}
+        if reply.get("fatal"):
             self.close()
         return reply
 
     def close(self) -> None:
         """End the process and everything it started."""
         if self._process:
-            _kill(self._process)
-            with suppress(OSError), self._process:  # closes the pipes and waits
-                self._process = None
-
-
-def _kill(process: Popen[bytes]) -> None:
-    with suppress(OSError, AttributeError):  # Windows has no process groups; there the reader alone is ended
-        os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
+            with suppress(OSError, AttributeError):  # Windows has no process groups; there the reader alone is ended
+                os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(OSError), self._process as process:  # closes the pipes and waits
+                process.kill()
+            self._process = None
 
 
 def limits() -> str:

@@ -66,7 +66,7 @@ class OptionCost(Frozen):
 
 
 class EconomicsResult(Frozen):
-    """What 02_economics hands over; `regret` is by use case, from the simulated futures."""
+    """What 02_economics hands over; by use case: `regret` from the simulated futures, `payback` in months (None: never)."""
 
     currency: str
     months: int
@@ -78,6 +78,7 @@ class EconomicsResult(Frozen):
     assumptions: tuple[Figure, ...]
     headline: str
     regret: dict[str, Regret] = {}
+    payback: dict[str, float | None] = {}
 
 
 def break_even(
@@ -252,6 +253,7 @@ def evaluate_economics(
         currency=book.currency, months=months, budget=client.budget.value, options=tuple(options), regret=regret,
         work_today={i.name: value_per_month(i) for i in client.use_cases}, stale=stale,
         flip_points=sum(flips, ()), assumptions=(client.budget, *own.values(), *rest), headline=" ".join(headlines),
+        payback={i.name: break_even(**client_case(i)).months for i in client.use_cases},
     )  # fmt: skip
 
 

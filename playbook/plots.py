@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
@@ -23,10 +24,9 @@ if TYPE_CHECKING:  # only names of types: drawing needs none of the libraries be
 
 Waits = Sequence[tuple[float, float | None]]  # (calls a month, months to payback or None for never)
 BLUE = "#0072B2"  # the style's first colour
-styled = plt.style.context(TABLES / "charts.mplstyle")  # around each chart, so that a notebook's own keep their look
+plt.style.use(TABLES / "charts.mplstyle")  # for a notebook's own charts too: one look everywhere
 
 
-@styled
 def break_even_chart(
     cases: "Mapping[str, BreakEven]", payback: Mapping[str, Waits], months: int, next_base: float, currency: str
 ) -> Figure:
@@ -55,7 +55,6 @@ def break_even_chart(
     return figure
 
 
-@styled
 def cost_fan_chart(fans: "Mapping[str, Fan]", currency: str, budget: float) -> Figure:
     """One panel for each use case: what every option has cost by each month; line: median, band: 10th to 90th."""
     figure, axes = plt.subplots(1, len(fans), figsize=(5.6 * len(fans), 4.6), sharey=True, squeeze=False)
@@ -74,7 +73,6 @@ def cost_fan_chart(fans: "Mapping[str, Fan]", currency: str, budget: float) -> F
     return figure
 
 
-@styled
 def arms_chart(scores: "Sequence[arms.ArmScore]", title: str) -> Figure:
     """Share right of each arm (dot) with its 95 % interval (bar), on one axis; hollow dots are proxy evidence."""
     figure, axis = plt.subplots(figsize=(9, 1.2 + 0.55 * max(len(scores), 1)))
@@ -90,36 +88,30 @@ def arms_chart(scores: "Sequence[arms.ArmScore]", title: str) -> Figure:
     return figure
 
 
-@styled
 def cause_chart(mixes: "Mapping[str, attribution.CauseMix]") -> Figure:
     """Failures by cause, one group of bars for each kind of item, with the count at the end of each bar."""
     figure, axis = plt.subplots(figsize=(9, 4))
-    height = 0.8 / max(len(mixes), 1)
-    causes = list(reversed(next((list(mix.shares) for mix in mixes.values() if mix.shares), [])))
-    for group, (name, mix) in enumerate(mixes.items()):
-        counts = [mix.shares[cause].hits if mix.shares else 0 for cause in causes]
-        where = np.arange(len(causes)) + height * (len(mixes) - 1 - group)
-        axis.bar_label(axis.barh(where, counts, height * 0.9, label=name), padding=4)
-    axis.set(yticks=np.arange(len(causes)) + 0.4 - height / 2, yticklabels=causes, xlabel="failed items")
+    counts = pd.DataFrame({name: {c: p.hits for c, p in mix.shares.items()} for name, mix in mixes.items()})
+    if len(counts):
+        counts[::-1].fillna(0).plot.barh(ax=axis, width=0.8, xlabel="failed items")
+    for bars in axis.containers:
+        axis.bar_label(bars, padding=4)
     axis.grid(axis="y", visible=False)
-    axis.legend(loc="lower right")
     return figure
 
 
-@styled
 def curve_chart(points: "Sequence[training_data.CurvePoint]") -> Figure:
     """Share right on the tuning split against the number of training examples; bars span the repeats."""
     figure, axis = plt.subplots(figsize=(8, 4.2))
+    axis.plot([p.examples for p in points], [p.mean for p in points], "o-", color=BLUE, ms=8)
     for p in points:
         axis.vlines(p.examples, p.low, p.high, color=BLUE, lw=2.5, alpha=0.5)
         _note(axis, f"{p.mean:.0%}", (p.examples, p.mean), (9, -13))
-    axis.plot([p.examples for p in points], [p.mean for p in points], "o-", color=BLUE, ms=8)
     axis.set(xlabel="training examples", ylim=(0, 1), title="Does more labelling help? (linear probe, tuning split)")
     axis.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 
-@styled
 def risk_chart(curves: "Mapping[str, Sequence[refusal.Point]]") -> Figure:
     """Share of shown answers that are wrong against the share of questions answered; one line a way to decide."""
     figure, axis = plt.subplots(figsize=(8, 4.2))

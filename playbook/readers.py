@@ -12,10 +12,8 @@ import hashlib
 import io
 import json
 import re
-import statistics
 import sys
 import zipfile
-from collections import Counter, namedtuple
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from importlib.util import find_spec
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from playbook.checked import TABLES, read_yaml
+from playbook.printed import paragraphs, printed_lines
 
 Block = tuple[str, int, str]
 Item = tuple[int, int, str]  # what a reader of one format gives: (level, number, text); level 0 is text, 1 and more a
@@ -33,14 +32,6 @@ OCR = 10 if find_spec("docling") else 1  # the extra that reads scans takes more
 SECONDS, MEMORY = 60 * OCR, 2 * OCR * 2**30
 MAX_BYTES, MAX_UNZIPPED, MAX_TEXT = 50_000_000, 300_000_000, 5_000_000
 FORMATS = read_yaml(TABLES / "formats.yaml")
-PASSWORD = "password-protected: save a copy without the password"
-OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-MAGIC = {b"%PDF-": "a PDF", b"PK\x03\x04": "a zip or Office file", OLE: "an old Office file"}
-INLINE = frozenset("a abbr b cite code del em font i ins kbd label mark q s small span strong sub sup time u".split())
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-BULLET = re.compile(r"[•▪◦–*-]\s|\(?\w{1,3}[.)]\s")
-PAGE_MARK = re.compile(r"[\s|·–-]*\b(page|seite|p\.) ?#( ?(of|/|von) ?[\d#]+)?|^\W*#( ?(of|/|von) ?[\d#]+)?\W*$", re.I)
-PrintedLine = namedtuple("PrintedLine", "page text left right base height bold")  # a line of a PDF, in points
 
 
 class Unreadable(ValueError):
@@ -67,14 +58,10 @@ def _items(data: bytes, ending: str, notes: list[str]) -> Iterator[Item]:
     if ending not in READERS:
         unknown = f"{ending or 'no ending'}: not a format we read ({', '.join(READERS)})"
         raise Unreadable(FORMATS["convert"].get(ending, unknown))
-    holds = next((name for magic, name in MAGIC.items() if data.startswith(magic)), "")
-    office = ending[:4] in (".doc", ".xls", ".ppt")
-    if office and data.startswith(OLE):
-        locked = "EncryptedPackage".encode("utf-16-le") in data
-        raise Unreadable(PASSWORD if locked else f"an old Office file named {ending}: open it and save it as {ending}")
-    if holds not in ("", "a PDF" if ending == ".pdf" else "a zip or Office file" if office else ""):
-        raise Unreadable(f"holds {holds}, not what {ending} says: give it its right ending")
-    if office:
+    for rule in FORMATS["refused"]:
+        if re.fullmatch(rule["ending"], ending) and re.match(rule["begins"].encode("latin-1"), data):
+            raise Unreadable(rule["says"].format(ending=ending))
+    if ending[:4] in (".doc", ".xls", ".ppt"):
         _check_parts(zipfile.ZipFile(io.BytesIO(data)), 200 * len(data), notes)
     return READERS[ending](data, notes)
 
@@ -93,11 +80,9 @@ def _check_parts(archive: zipfile.ZipFile, most: int, notes: list[str]) -> None:
 
 def reason(error: Exception) -> str:
     """Why a file was rejected, in words its owner understands."""
-    text = _line(str(error))
-    memory = f"needs more than {MEMORY // 2**30} GB of memory: split it"
-    known = {Unreadable: text, PermissionError: "no permission to read it", MemoryError: memory}
-    damaged = f"damaged or not what its ending says ({type(error).__name__}: {text[:80]})"
-    return PASSWORD if "password" in text.lower() else known.get(type(error), damaged)
+    text, name = _line(str(error)), type(error).__name__
+    says = next(rule["says"] for rule in FORMATS["faults"] if re.search(rule["error"], f"{name}: {text}"))
+    return says.format(name=name, text=text, memory=MEMORY // 2**30)
 
 
 def _line(text: str) -> str:
@@ -196,8 +181,7 @@ def _read_html(data: bytes, notes: list[str]) -> Iterator[Item]:
         heads = texts[0] if named else []
         for row, cells in zip(rows, texts, strict=True):
             row.string = "" if cells is heads else table_row(heads, cells)
-    strings = (s for s in soup.descendants if type(s) is bs4.NavigableString)  # comments and the like are subclasses
-    owned = [(next(tag for tag in s.parents if tag.name not in INLINE), s) for s in strings]
+    owned = [(next(tag for tag in s.parents if tag.name not in FORMATS["inline"]), s) for s in soup.strings]
     for number, (_, run) in enumerate(groupby(owned, key=lambda pair: id(pair[0])), start=1):
         (block, *_), texts = zip(*run, strict=True)
         yield int(block.name[1]) if re.fullmatch("h[1-6]", block.name) else 0, number, "".join(texts)
@@ -227,11 +211,9 @@ def _cell(cell: Any) -> str:
     style = re.sub(r"\[\$([^\]-]*)[^\]]*\]", r"\1", cell.number_format or "").replace('"', "").split(";")[0]
     head, digits, tail = re.match(r"([^0#]*)([0#,.]*)(.*)", style, re.S).groups()
     places, percent = digits.partition(".")[2].count("0"), "%" in tail
-    shown = f"{value * 100**percent:{',' if ',' in digits else ''}.{places if places or percent else 8}f}"
-    if not places and not percent:
-        shown = shown.rstrip("0").rstrip(".")
+    form = f"{',' if ',' in digits else ''}.{f'{places}f' if places or percent else '15g'}"
     before, after = ("".join(re.findall(" ?[$€£¥%]", part)) for part in (head, tail))
-    return before + shown + after
+    return f"{before}{round(value * 100**percent, 8):{form}}{after}"
 
 
 def _read_docx(data: bytes, _: list[str]) -> Iterator[Item]:
@@ -273,7 +255,7 @@ def _xml_items(root: Any, levels: dict[str, int]) -> Iterator[Item]:
     pieces = root.iter("{*}t", "{*}tab", "{*}br", "{*}cr")
     runs = (piece for piece in pieces if piece.getparent().tag.endswith(("}r", "}p", "}fld")))
     rows: dict[Any, list[list[str]]] = {}  # of each table: its heads, and the row above
-    for number, (owner, run) in enumerate(groupby(runs, lambda n: _in(n, "tr", "p")), start=1):
+    for number, (owner, run) in enumerate(groupby(runs, lambda piece: _in(piece, "tr", "p")), start=1):
         texts = list(run)
         if not owner.tag.endswith("}tr"):
             yield levels.get(getattr(owner, "style", None), 0), number, _shown(texts)
@@ -282,7 +264,8 @@ def _xml_items(root: Any, levels: dict[str, int]) -> Iterator[Item]:
         heads, above = rows.get(table, [[], []])
         for cell in (c for c in owner.iter("{*}tc") if _in(c, "tr") is owner):
             merged = cell.vMerge in ("continue", True) and len(cells) < len(above)
-            own = _shown(node for node in texts if _in(node, "tc") is cell)
+            inside = groupby((t for t in texts if _in(t, "tc") is cell), lambda piece: _in(piece, "p"))
+            own = " ".join(_shown(run) for _, run in inside)
             cells += [above[len(cells)] if merged else own, *[""] * (getattr(cell, "grid_span", 1) - 1)]
         if table in rows or len(list(table.iter("{*}tr"))) == 1:
             yield 0, number, table_row(heads, cells)
@@ -303,89 +286,13 @@ def _read_pdf(data: bytes, notes: list[str]) -> Iterator[Item]:
     import pypdfium2
 
     with closing(pypdfium2.PdfDocument(data)) as pdf:
-        pages = [_printed_lines(page, number) for number, page in enumerate(pdf, start=1)]
+        pages = [printed_lines(page, number) for number, page in enumerate(pdf, start=1)]
         bare = [str(n) for n, lines in enumerate(pages, 1) if not lines and next(pdf[n - 1].get_objects(), None)]
     if not any(pages):
         return _scan_items(data, notes)
     if bare:
         notes.append(f"page {', '.join(bare[:5])}{' and more' if bare[5:] else ''} has no text layer")
-    return _paragraphs(pages)
-
-
-def _printed_lines(page: Any, number: int) -> list[PrintedLine]:
-    """The lines of a page from the boxes of their first and last characters; what stands on one height is one line."""
-    text_page = page.get_textpage()
-    printed, last = text_page.get_text_range(), text_page.count_chars() - 1
-    lines: list[PrintedLine] = []
-    if len(CONTROL.findall(printed)) > len(printed) / 100:  # a font that does not say which letters its signs are
-        return lines
-    for found in re.finditer(r"\S(?:[^\r\n]*\S)?", CONTROL.sub(" ", printed)):
-        first, end = min(found.start(), last), min(found.end() - 1, last)
-        left, bottom, _, top = text_page.get_charbox(first, loose=True)
-        _, base, right, above = text_page.get_charbox(end, loose=True)
-        height, bold = round(2 * min(top - bottom, above - base)) / 2, all(_bold(text_page, n) for n in (first, end))
-        text = re.sub("\ufffe(?=[a-zß-ÿ])", "", found[0]).replace("\ufffe", "-")  # a hyphen at the end of a line
-        if lines and abs(lines[-1].base - base) < 0.2 * height and left >= lines[-1].right:
-            before = lines.pop()
-            left, text, height, bold = before.left, f"{before.text} {text}", before.height, before.bold and bold
-        lines.append(PrintedLine(number, text, left, right, base, height, bold))
-    return lines
-
-
-def _bold(text_page: Any, index: int) -> bool:
-    printed = text_page.get_textobj(index)
-    font = printed and printed.get_font()
-    return bool(font) and ("bold" in font.get_base_name().lower() or font.get_weight() >= 600)
-
-
-def _paragraphs(pages: list[list[PrintedLine]]) -> Iterator[Item]:
-    running = _running(pages)
-    body = [line for page in pages for line in page if line not in running]
-    normal = statistics.mode([(line.height, line.bold) for line in body for _ in line.text] or [(0, False)])
-    titles = sorted({(line.height, line.bold) for line in body if _is_title(line, *normal)}, reverse=True)
-    right = [max((line.right for line in page), default=0) for page in pages]
-    pitch = statistics.mode([round(a.base - b.base) for a, b in pairwise(body) if a.page == b.page] or [0])
-    yield from ((0, page, text) for text, page in {running[e]: e.page for e in sorted(running, reverse=True)}.items())
-    text, start = "", 0
-    for line, after in pairwise([*body, None]):
-        start = start if text else line.page
-        text += line.text
-        if after and _goes_on(line, after, right[line.page - 1], pitch):
-            text += "\f" if after.page > line.page else " "
-        else:
-            level = titles.index((line.height, line.bold)) + 1 if _is_title(line, *normal) else 0
-            yield level, start, text
-            text = ""
-
-
-def _is_title(line: PrintedLine, height: float, bold: bool) -> bool:
-    """Short, no sentence, and clearly larger or bolder than the text around it."""
-    larger = line.height >= 1.12 * height or (line.bold and not bold and line.height >= 0.95 * height)
-    return larger and len(line.text) <= 100 and line.text[-1] not in ".,;" and bool(re.search(r"[^\W\d]", line.text))
-
-
-def _goes_on(line: PrintedLine, after: PrintedLine, right: float, pitch: float) -> bool:
-    """Whether a line is continued by the one after: whose first word had no room in it, or begins small."""
-    ended = line.text.endswith((".", "!", "?", ":", ";"))
-    word = (after.right - after.left) * (len(after.text.split(" ", 1)[0]) + 2) / len(after.text)
-    flows = line.right + word > right or (not ended and after.text[0].islower())
-    row = all(re.search(r"\d\S*$", text) for text in (line.text, after.text))  # of a table, figures at its right
-    alike = abs(line.height - after.height) < 1 and line.bold == after.bold
-    below = not ended if after.page == line.page + 1 else 0 < line.base - after.base <= 1.2 * max(pitch, line.height)
-    return flows and alike and below and not row and not BULLET.match(after.text)
-
-
-def _running(pages: list[list[PrintedLine]]) -> dict[PrintedLine, str]:
-    """Lines among the two highest or lowest that recur on half of the pages, with what they say but the page number."""
-    edges = {}  # their text, with numbers near the page's own as #
-    for page in (sorted(page, key=lambda line: line.base) for page in pages if len(pages) > 1):
-        for line in page[:2] + page[-2:]:
-            near = rf"(?<!\d)({'|'.join(map(str, range(max(0, line.page - 9), line.page + 10)))})(?!\d)"
-            edges[line] = re.sub(near, "#", line.text)
-    often, most = Counter(edges.values()), max(2, len(pages) / 2)
-    said = {line: PAGE_MARK.sub("", text) for line, text in edges.items()}
-    recur = [line for line, text in said.items() if not text or often[edges[line]] >= most]
-    return {line: line.text if "#" in said[line] else said[line] for line in recur}
+    return paragraphs(pages)
 
 
 def _scan_items(data: bytes, notes: list[str]) -> Iterator[Item]:
@@ -403,8 +310,6 @@ def _scan_items(data: bytes, notes: list[str]) -> Iterator[Item]:
 
 def _read_mail(data: bytes, notes: list[str]) -> Iterator[Item]:
     """The messages of a mailbox, which begins with the word From, or the one message of an .eml."""
-    if not re.match(rb"([^\r\n]+\r?\n)*?(From|To|Subject|Date):", data, re.I):
-        raise Unreadable("no mail: it has no sender, date or subject")
     for part in re.split(rb"(?:\A|\r?\n\r?\n)From [^\n]*\n", data)[1:] if data[:5] == b"From " else [data]:
         yield from _mail(email.message_from_bytes(part, policy=email.policy.default), notes)
 
@@ -413,9 +318,8 @@ def _mail(message: Any, notes: list[str]) -> Iterator[Item]:
     """Header line, body and attachments of one message, under its subject; so too a mail in a mail, one level down."""
     yield 1, 0, str(message["Subject"] or "no subject")
     yield 0, 0, " | ".join(f"{name}: {message[name]}" for name in ("From", "To", "Date", "Subject") if message[name])
-    body, several = message.get_body(("plain", "html")), message.get_content_maintype() == "multipart"
-    own = [body] if body is not None else [] if several else [message]
-    for part in [*own, *message.iter_attachments()]:
+    body = message.get_body(("plain", "html"))
+    for part in [part for part in (body, *message.iter_attachments()) if part is not None] or [message]:
         kind = part.get_content_subtype()
         name = (part is not body and part.get_filename()) or f"part.{kind.replace('plain', 'txt')}"
         try:
@@ -456,10 +360,9 @@ def serve() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    out, sys.stdout = sys.stdout.buffer, sys.stderr  # what a library prints is no answer
-    for line in sys.stdin.buffer:
-        out.write(json.dumps(answer(Path(json.loads(line)))).encode() + b"\n")
-        out.flush()
+    out, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
+    for line in sys.stdin:
+        print(json.dumps(answer(Path(json.loads(line)))), file=out, flush=True)
 
 
 if __name__ == "__main__":

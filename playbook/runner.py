@@ -3,18 +3,18 @@
 Knows notebooks as files to execute and artifacts as JSON with recorded inputs. It does not know what a notebook is about.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from playbook.engagement import ROUTE, Engagement, home, write_atomic
+from playbook.engagement import ROUTE, Engagement, Raw, digest, fingerprint, home, write_atomic
 
 # Each notebook of the walk, with the artifacts that it writes.
 WALK = {book: [artifact for artifact, by in ROUTE.items() if by == book] for book in ROUTE.values()}
 QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's remark on unencrypted loopback traffic is of no use to a client
+SOURCE = (".py", ".yaml", ".j2", ".css", ".mplstyle")  # the files of the package that decide what a result is
 TIMEOUT = 1800  # seconds one cell may take before the notebook is given up
 
 
@@ -40,15 +40,15 @@ def walk(client: Engagement, again: bool = False) -> Iterator[Step]:
     state = json.loads(state_path.read_text(encoding="utf-8")) if state_path.is_file() else {}
     for notebook, artifacts in WALK.items():
         started = time.perf_counter()
-        if notebook == "08_lora_run" and not _result(client, "07_training_data")["may_train"]:
+        if notebook == "08_lora_run" and not client.load("07_training_data", Raw).root["may_train"]:
             yield Step(notebook, "skipped", 0.0, "not run: the gates of 06 and 07 did not let it through")
             continue
-        digest, action = _code_digest(notebook), "unchanged"
-        if again or state.get(notebook) != digest or not is_fresh(client, notebook):
+        made_by, action = _code_digest(notebook), "unchanged"
+        if again or state.get(notebook) != made_by or not is_fresh(client, notebook):
             execute(client, notebook)
-            state[notebook], action = digest, "ran"
+            state[notebook], action = made_by, "ran"
             write_atomic(state_path, json.dumps(state, indent=1))
-        headline = str(_result(client, artifacts[-1]).get("headline", ""))
+        headline = str(client.load(artifacts[-1], Raw).root.get("headline", ""))
         yield Step(notebook, action, time.perf_counter() - started, headline)
 
 
@@ -57,8 +57,8 @@ def execute(client: Engagement, notebook: str) -> Path:
 
     Returns the copy's path; raises NotebookFailed.
     """
+    import nbclient
     import nbformat
-    from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
     from tqdm import tqdm
 
@@ -68,12 +68,9 @@ def execute(client: Engagement, notebook: str) -> Path:
     parameters = next(cell for cell in code if "parameters" in cell.metadata.get("tags", []))
     parameters.source += f"\nCLIENT = {client.name!r}"
     with tqdm(total=len(code), desc=notebook, unit="cell", leave=False, disable=None, ncols=78) as bar:
-        runner = NotebookClient(
-            book, timeout=TIMEOUT, kernel_name="python3", extra_arguments=QUIET,
-            resources={"metadata": {"path": str(source.parent)}}, on_cell_executed=lambda **_: bar.update(),
-        )  # fmt: skip
+        how = {"timeout": TIMEOUT, "kernel_name": "python3", "extra_arguments": QUIET}
         try:
-            runner.execute()
+            nbclient.execute(book, str(source.parent), on_cell_executed=lambda **_: bar.update(), **how)
         except CellExecutionError as error:
             raise NotebookFailed(f"notebooks/{notebook}.ipynb stopped: {error.ename}: {error.evalue}") from error
         finally:
@@ -86,19 +83,13 @@ def is_fresh(client: Engagement, notebook: str) -> bool:
     paths = [client.artifacts / f"{name}.json" for name in WALK[notebook]]
     try:
         inputs = [json.loads(path.read_text(encoding="utf-8"))["inputs"] for path in paths]
-        return all(client.input_hash(key) == digest for one in inputs for key, digest in one.items())
+        return all(client.input_hash(key) == then for one in inputs for key, then in one.items())
     except (FileNotFoundError, ValueError, KeyError):  # it is missing or damaged, or an earlier artifact is
         return False
-
-
-def _result(client: Engagement, artifact: str) -> dict[str, Any]:
-    return json.loads(client.artifact_path(artifact).read_text(encoding="utf-8"))["result"]
 
 
 def _code_digest(notebook: str) -> str:
     """Hash of a notebook's cells and of the package's source: what a result depends on beside its inputs."""
     book = json.loads((home() / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
     code = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
-    package = Path(__file__).parent
-    sources = [path.read_bytes() for path in sorted([*package.glob("*.py"), *package.glob("tables/*")])]
-    return hashlib.sha256("".join(code).encode() + b"".join(sources)).hexdigest()
+    return digest("".join([*code, fingerprint(Path(__file__).parent, SOURCE)]))

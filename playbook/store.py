@@ -5,7 +5,6 @@ file, passages.index (a line with the hash of all that follows; a line of JSON w
 the vectors as .npy), so that replacing it is the commit. LOCK is empty; whoever writes holds it.
 """
 
-import hashlib
 import io
 import json
 import uuid
@@ -21,9 +20,8 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
-from playbook.engagement import write_atomic
+from playbook.engagement import digest, write_atomic
 
-Filter = Callable[[Document], bool]
 Roles = Iterable[str] | None
 Found = tuple[Document, float]
 TextOf = Callable[[Document], str] | None
@@ -44,13 +42,13 @@ class FaissStore(VectorStore):
 
     `text_of` says which text of a document is embedded. Row n of `vectors`, shape (documents, dimension), belongs to the
     n-th of `documents`, and entry n of `keys` is the hash of its embedded text. `generation` is the hash of the
-    index on disk that was opened or saved last; `embedded` counts the texts embedded so far.
+    index on disk that was opened or saved last.
     """
 
     def __init__(self, embedding: Embeddings, text_of: TextOf = None) -> None:
         self.embedding = embedding
         self.text_of = text_of or (lambda document: document.page_content)
-        self.embedded, self.generation, self._home = 0, "", Path()
+        self.generation, self._home = "", Path()
         self._set({}, [], np.zeros((0, 0), np.float32))
 
     def _set(self, documents: dict[str, Document], keys: list[str], vectors: np.ndarray) -> None:
@@ -61,7 +59,7 @@ class FaissStore(VectorStore):
     def _hold(self, documents: dict[str, Document]) -> None:
         """Hold exactly these documents by id; a text whose vector is here already is not embedded again."""
         texts = [self.text_of(d) for d in documents.values()]
-        keys = [hashlib.sha256(t.encode("utf-8", "surrogatepass")).hexdigest()[:32] for t in texts]
+        keys = [digest(t)[:32] for t in texts]
         known = dict(zip(self.keys, self.vectors, strict=True))
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if new:
@@ -69,14 +67,10 @@ class FaissStore(VectorStore):
             made = np.array(encode(list(new.values())), np.float32)
             faiss.normalize_L2(made)
             known |= zip(new, made, strict=True)
-            self.embedded += len(new)
         vectors = np.array([known[key] for key in keys], np.float32)
         self._set(documents, keys, vectors.reshape(len(keys), -1 if keys else 0))
 
-    @property
-    def embeddings(self) -> Embeddings:
-        """The embedder that made the vectors."""
-        return self.embedding
+    embeddings = property(lambda store: store.embedding, doc="The embedder that made the vectors.")
 
     @property
     def fingerprint(self) -> str:
@@ -128,28 +122,25 @@ class FaissStore(VectorStore):
             self._masks[asker] = np.array(seen, bool)
         return self._masks[asker]
 
-    def search(self, vector: np.ndarray, k: int = 4, keep: Filter | None = None, roles: Roles = None) -> list[Found]:
+    def search(self, vector: np.ndarray, k: int = 4, roles: Roles = None) -> list[Found]:
         """The `k` nearest documents to one vector with their cosines, best first.
 
-        `roles` (see `mask`) and `keep` leave documents out inside the search, so `k` are found where there are `k`.
+        `roles` (see `mask`) leave documents out inside the search, so `k` are found where there are `k`.
         """
         if k < 1 or not self.documents:
             return []
         if self._index is None:
             self._index, self._rows = faiss.IndexFlatIP(self.vectors.shape[1]), list(self.documents.values())
             self._index.add(self.vectors)
-        allowed = self.mask(roles)
-        if keep is not None:
-            allowed = np.array([a and keep(d) for a, d in zip(allowed, self._rows, strict=True)], bool)
-        chosen = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+        chosen = faiss.IDSelectorBitmap(np.packbits(self.mask(roles), bitorder="little"))
         query = np.array(vector, np.float32).reshape(1, -1)
         faiss.normalize_L2(query)
         scores, found = self._index.search(query, min(k, len(self)), params=faiss.SearchParameters(sel=chosen))
         return [(self._rows[n], float(s)) for n, s in zip(found[0], scores[0], strict=True) if n >= 0]
 
-    def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[Found]:
-        """The `k` nearest documents to a query text with their cosines; takes `filter` (a function) and `roles`."""
-        return self.search(self.embedding.embed_query(query), k, kwargs.get("filter"), kwargs.get("roles"))
+    def similarity_search_with_score(self, query: str, k: int = 4, roles: Roles = None) -> list[Found]:
+        """The `k` nearest documents to a query text with their cosines; another filter than `roles` is a TypeError."""
+        return self.search(self.embedding.embed_query(query), k, roles)
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
         """The `k` nearest documents to a query text."""
@@ -178,14 +169,14 @@ class FaissStore(VectorStore):
         buffer = io.BytesIO()
         np.save(buffer, self.vectors, allow_pickle=False)
         data = head.encode("utf-8", "surrogatepass") + b"\n" + buffer.getvalue()
-        digest = hashlib.sha256(data).hexdigest()
+        seal = digest(data)
         with one_writer(folder):
             current = _committed(folder)
-            if self._home == folder.resolve() and current not in ("", digest, self.generation):
+            if self._home == folder.resolve() and current not in ("", seal, self.generation):
                 raise IndexBusy(f"The index in {folder} has been changed since it was opened here: open it again.")
-            if current != digest:
-                write_atomic(folder / FILE, digest.encode() + b"\n" + data)
-            self.generation, self._home = digest, folder.resolve()
+            if current != seal:
+                write_atomic(folder / FILE, seal.encode() + b"\n" + data)
+            self.generation, self._home = seal, folder.resolve()
             _sweep(folder)
 
     @classmethod
@@ -201,9 +192,9 @@ class FaissStore(VectorStore):
         with suppress(IndexBusy, OSError), one_writer(folder, wait=0):
             _sweep(folder)  # the next save tells if it cannot be removed
         again = "delete that folder and run notebook 04 again."
-        digest, _, data = (folder / FILE).read_bytes().partition(b"\n")
-        store.generation = hashlib.sha256(data).hexdigest()
-        if digest != store.generation.encode():
+        seal, _, data = (folder / FILE).read_bytes().partition(b"\n")
+        store.generation = digest(data)
+        if seal != store.generation.encode():
             raise IndexMismatch(f"The index in {folder} is damaged ({FILE} is not as it was written): {again}")
         head, _, array = data.partition(b"\n")
         held = json.loads(head)
@@ -237,10 +228,9 @@ def _may_see(metadata: dict[str, Any], asker: frozenset[str]) -> bool:
 
 def _committed(folder: Path) -> str:
     """The hash at the head of the index, "" without one: 64 characters, however long the file is."""
-    if not (folder / FILE).is_file():
-        return ""
-    with (folder / FILE).open("rb") as file:
+    with suppress(FileNotFoundError), (folder / FILE).open("rb") as file:
         return file.read(64).decode("ascii", "replace")
+    return ""
 
 
 def _sweep(folder: Path) -> None:

@@ -1,7 +1,7 @@
-"""Answers with a fixed shape: forms filled from messages, and replies held to a style guide.
+"""Answers with a fixed shape: forms filled from messages. (Replies held to a style guide: `arms`.)
 
 A filler turns a message into a form: written pattern rules, or a chat model held to the form's JSON schema. Forms are
-judged by schema and by field, replies by rules of one shape. Knows no client: fields, codes and wordings are data.
+judged by schema and by field. Knows no client: fields, codes and wordings are data.
 """
 
 import json
@@ -12,12 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from langchain_core.callbacks import UsageMetadataCallbackHandler
-from pydantic import Field
-
-from playbook.arms import Output, by_arm
+from playbook.arms import FLAGS, Output, StyleGuide, by_arm, style_violations  # noqa: F401 - replies are judged there
 from playbook.checked import Frozen, build
-from playbook.chunking import sentence_spans
+from playbook.classifiers import held_to
 from playbook.evaluation import share_of
 from playbook.items import Example
 
@@ -25,7 +22,6 @@ Schema = dict[str, Any]
 Filler = Callable[[str], tuple[str, int]]  # message -> the form as JSON, and the tokens it took
 SPLITS = {"train": "train", "tune": "tune", "test": "test", "held_out": "test"}  # what a line of the file may say
 WRITTEN = {"lower": str.lower, "upper": str.upper, "number": int}
-FLAGS = re.I | re.M
 Way = tuple[str, Any] | tuple[str, Any, str]  # pattern, value, and the pattern that must not match
 
 
@@ -42,27 +38,6 @@ class FormRules(Frozen):
     names: dict[str, str]
     written: dict[str, Literal["lower", "upper", "number"]] = {}
     fields: dict[str, tuple[Way, ...]]
-
-
-class StyleRule(Frozen):
-    """In every text of `scope`, one of `patterns` occurs so many `times`, least and most; `words` is the rule for people.
-
-    It holds only for replies in which `when` matches.
-    """
-
-    id: str
-    words: str
-    scope: Literal["reply", "subject", "body", "paragraph", "last_paragraph", "sentence", "first_two_sentences"]
-    patterns: tuple[str, ...] = Field(min_length=1)
-    times: tuple[int, int] = (0, 0)
-    when: str = ""
-
-
-class StyleGuide(Frozen):
-    """The rules a program can check, and the pattern of what stands before and after the body of a reply."""
-
-    around: str
-    rules: tuple[StyleRule, ...]
 
 
 def load_forms(path: Path) -> list[Example]:
@@ -121,22 +96,8 @@ def schema_constrained(chat: Any, schema: Schema, instructions: str) -> Filler:
     A reply that is cut off or does not parse is kept as it is, and counts as wrong; an error of the connection is raised.
     Raises ValueError without a chat model.
     """
-    if chat is None:
-        raise ValueError("schema_constrained is n/a without a chat model; choose a profile with one in settings.yaml.")
-    # providers take the title for a name, so it holds no space
-    held = chat.with_structured_output({**schema, "title": "form"})
-
-    def fill(text: str) -> tuple[str, int]:
-        used = UsageMetadataCallbackHandler()
-        try:
-            output = json.dumps(held.invoke([("system", instructions), ("human", text)], {"callbacks": [used]}))
-        except Exception as error:  # each provider has errors of its own; those about a request say which one
-            if isinstance(error, OSError) or hasattr(error, "request") or hasattr(error, "status_code"):
-                raise
-            output = getattr(error, "llm_output", None) or f"(no form: {error})"
-        return output, sum(one["total_tokens"] for one in used.usage_metadata.values())
-
-    return fill
+    held = held_to(chat, {**schema, "title": "form"})  # providers take the title for a name, so it holds no space
+    return lambda message: held([("system", instructions), ("human", message)])
 
 
 def fill_forms(arm: str, forms: Sequence[Example], schema: Schema, fill: Filler) -> list[Output]:
@@ -186,24 +147,3 @@ def score_forms(outputs: Sequence[Output], schema: Schema) -> list[dict[str, Any
         score["by_field"] = {name: share_of([fields[name] for fields in right if name in fields]) for name in names}
         table.append(score)
     return table
-
-
-def style_violations(reply: str, guide: StyleGuide) -> list[str]:
-    """Ids of the rules that a reply breaks, in the guide's order."""
-    texts, broken = _texts(reply, guide), []
-    for rule in guide.rules:
-        if re.search(rule.when, reply, FLAGS):
-            found = [len(re.findall("|".join(rule.patterns), text, FLAGS)) for text in texts[rule.scope]]
-            broken += [] if all(rule.times[0] <= n <= rule.times[1] for n in found) else [rule.id]
-    return broken
-
-
-def _texts(reply: str, guide: StyleGuide) -> dict[str, list[str]]:
-    """Scope -> the texts of a reply it means; a paragraph holds one sentence a line, so that lines can be counted."""
-    body = re.sub(guide.around, "", reply)
-    split = [[part[a:b] for a, b in sentence_spans(part)] for part in re.split(r"\n\s*\n", body)]
-    paragraphs, sentences = ["\n".join(part) for part in split if part], [s for part in split for s in part]
-    return {
-        "reply": [reply], "subject": re.findall(r"^Subject: *(.*)", reply, re.M), "body": [body], "paragraph": paragraphs,
-        "last_paragraph": paragraphs[-1:], "sentence": sentences, "first_two_sentences": [" ".join(sentences[:2])],
-    }  # fmt: skip

@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage
 
 from playbook import arms
 from playbook.answering import Answer, Answerer, Citation
-from playbook.arms import Output, RequiredForm
+from playbook.arms import Output, StyleGuide
 from playbook.evaluation import proportion
 from playbook.items import Code, Example, Question, load_questions
 
@@ -147,7 +147,7 @@ def test_audit_counts_what_exists_and_what_supports_over_all_answers() -> None:
 
 
 @pytest.fixture(scope="module")
-def sample_forms() -> dict[str, RequiredForm]:
+def sample_forms() -> dict[str, StyleGuide]:
     return arms.load_required_forms(SAMPLE / "required_forms.yaml")
 
 
@@ -188,19 +188,20 @@ FITTING = {
 }  # fmt: skip
 
 
-def test_every_form_of_the_sample_questions_is_known_and_tried_here(sample_forms: dict[str, RequiredForm]) -> None:
+def test_every_form_of_the_sample_questions_is_known_and_tried_here(sample_forms: dict[str, StyleGuide]) -> None:
     asked = {q.required_form for q in load_questions(SAMPLE / "questions.csv")} - {""}
     assert asked == set(sample_forms) == set(FITTING)
 
 
 @pytest.mark.parametrize("form", FITTING)
-def test_a_form_takes_what_its_words_say_and_nothing_else(form: str, sample_forms: dict[str, RequiredForm]) -> None:
+def test_a_form_takes_what_its_words_say_and_nothing_else(form: str, sample_forms: dict[str, StyleGuide]) -> None:
     fitting, others = FITTING[form]
-    assert [text for text in fitting if not sample_forms[form].fits(text)] == []
-    assert [text for text in others if sample_forms[form].fits(text)] == []
+    asked = question().model_copy(update={"required_form": form})
+    assert [text for text in fitting if not arms.in_form(asked, text, sample_forms)] == []
+    assert [text for text in others if arms.in_form(asked, text, sample_forms)] == []
 
 
-def test_form_is_judged_only_where_one_is_asked_known_and_something_is_shown(sample_forms: dict[str, RequiredForm]) -> None:
+def test_form_is_judged_only_where_one_is_asked_known_and_something_is_shown(sample_forms: dict[str, StyleGuide]) -> None:
     asked = question().model_copy(update={"required_form": "amount with currency"})
     unknown = asked.model_copy(update={"required_form": "a limerick"})
     cases = [(asked, answer()), (asked, answer("Nothing.")), (asked, answer(refused=True)), (unknown, answer())]
@@ -210,7 +211,9 @@ def test_form_is_judged_only_where_one_is_asked_known_and_something_is_shown(sam
 
 def test_forms_file_may_be_absent_and_a_wrong_one_is_named(tmp_path: Path) -> None:
     assert arms.load_required_forms(tmp_path / "required_forms.yaml") == {}
-    (tmp_path / "required_forms.yaml").write_text("a price:\n  has: ['(USD']\n")
+    (tmp_path / "required_forms.yaml").write_text(
+        "a price:\n  rules: [{id: usd, words: USD, scope: reply, patterns: ['(USD']}]\n"
+    )
     with pytest.raises(ValueError, match=r"required_forms.yaml: 'a price'.*regular expression"):
         arms.load_required_forms(tmp_path / "required_forms.yaml")
 
@@ -397,7 +400,7 @@ def test_the_same_rung_is_similarity_without_a_chat_model_and_a_prompt_with_one(
 
 
 def test_constrained_is_refused_without_a_chat_model() -> None:
-    with pytest.raises(ValueError, match="'constrained' is n/a"):
+    with pytest.raises(ValueError, match="'chosen_code' is n/a: it is written by a chat model"):
         arms.classify("constrained", TRAIN, ITEMS, CODES, ENCODE)
 
 

@@ -8,7 +8,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import AIMessage
 
 from playbook.answering import Answer
-from playbook.arms import Output, RequiredForm
+from playbook.arms import Output, StyleGuide, StyleRule
 from playbook.attribution import CAUSE_TABLE, CAUSES, FIX, Failure, cause_mix, instructive, why_miscoded, why_wrong
 from playbook.items import Question
 
@@ -99,7 +99,8 @@ def test_refusal_when_an_unanswerable_question_was_answered() -> None:
 # ------------------------------------------------------------------------------------------- form, glossary, two passages
 
 FORMED = ASKED.model_copy(update={"required_form": "begins with yes"})
-YES = {"begins with yes": RequiredForm(has=("^Yes",))}
+RULE = StyleRule(id="yes", words="Yes at the beginning", scope="reply", patterns=("^Yes",), times=(1, 1))
+YES = {"begins with yes": StyleGuide(rules=(RULE,))}
 TERMS = {"deposit": "money that is paid back", "sling": "a cloth"}
 
 

@@ -6,7 +6,7 @@ import pytest
 from fakes_embedding import HashEmbeddings
 from langchain_core.documents import Document
 
-from playbook.chunking import chunk_sections, embedding_text, pack, place_of, sentence_spans
+from playbook.chunking import chunk_sections, embedding_text, place_of, sentence_spans
 
 COUNT = HashEmbeddings().count_tokens
 SENTENCE = "This plain sentence has exactly eight words here."  # 8 words
@@ -152,10 +152,12 @@ def test_id_does_not_change_when_another_section_or_the_page_does() -> None:
     assert before[1].id != after[0].id
 
 
-def test_pack_of_nothing_and_of_costs_that_fill_the_limit() -> None:
-    assert pack([], [], 20) == []
-    assert pack([(0, 1), (2, 3), (4, 5)], [10, 10, 1], 20) == [(0, 3), (4, 5)]
-    assert pack([(0, 1)], [21], 20) == [(0, 1)]
+def test_sentences_that_fill_the_limit_exactly_stand_together_and_text_without_tokens_is_kept() -> None:
+    text = f"{SENTENCE} And these twelve words are what still fits beside the sentence before. One."
+    chunks = chunk_sections([section(text)], COUNT, 20)
+    assert [COUNT([c.page_content])[0] for c in chunks] == [20, 1]
+    unknown = chunk_sections([section("One. Two.")], lambda texts: [0 for _ in texts], 20)
+    assert [c.page_content for c in unknown] == ["One. Two."]
 
 
 def test_embedding_text_names_the_heading_path_or_the_file() -> None:

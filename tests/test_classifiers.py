@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes_embedding import HashEmbeddings
+from langchain_core.runnables import Runnable, RunnableLambda
 
 from playbook import classifiers
 from playbook.chat import chat_model
@@ -85,9 +86,16 @@ def test_cross_validated_labels_are_out_of_fold() -> None:
     """Text 8 lies among the A texts but is called B: a model that has seen it could memorise it, out of fold it cannot."""
     vectors = np.array([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4 + [[1.0, 0.0]])
     labels = ["A"] * 4 + ["B"] * 5
-    predicted, confidence = classifiers.cross_validated(vectors, labels, folds=4, seed=0)
-    assert predicted == ["A"] * 4 + ["B"] * 4 + ["A"]
-    assert ((confidence > 0.5) & (confidence <= 1)).all()
+    codes, probability = classifiers.cross_validated(vectors, labels, folds=4, seed=0)
+    assert codes[probability.argmax(axis=1)].tolist() == ["A"] * 4 + ["B"] * 4 + ["A"]
+    assert probability.sum(axis=1) == pytest.approx(np.ones(9)) and (probability.max(axis=1) > 0.5).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_cross_validated_takes_labels_with_fewer_examples_than_folds() -> None:
+    labels = ["A"] * 6 + ["B"] * 2
+    codes, probability = classifiers.cross_validated(np.eye(8), labels, folds=5, seed=0)
+    assert codes.tolist() == ["A", "B"] and probability.shape == (8, 2)
 
 
 def test_yes_no_fit_separates_and_needs_both_outcomes() -> None:
@@ -195,21 +203,46 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Server]]:
 def test_constrained_output_sends_the_codes_as_a_schema_and_names_what_is_no_code(served: type[Server]) -> None:
     """A server that ignores the schema must not break the arm: what it wrote is kept and counts as wrong."""
     pytest.importorskip("langchain_openai")
-    served.replies = ['{"code": "BIL"}', '{"code": "LOST"}', "the van", '["DLV"]', '{"other": 1}', ""]
+    served.replies = ['{"chosen_code": "BIL"}', '{"chosen_code": "LOST"}', "the van", '["BIL", "DLV"]', '{"other": 1}', ""]
     texts = [f"the van was late {n}" for n in range(len(served.replies))]
     chat = chat_model("openai:some-model")
     given = list(by_constrained_output(Task(TRAIN, texts, CODES, HashEmbeddings().encode, chat)))
-    assert given == ["BIL", "LOST", "the van", '["DLV"]', '{"other": 1}', ""]
+    assert given == ["BIL", '{"chosen_code": "LOST"}', "the van", '["BIL", "DLV"]', '{"other": 1}', ""]
     assert len(served.sent) == len(texts)
     wanted = served.sent[0]["response_format"]["json_schema"]
     assert wanted["strict"] is True and wanted["schema"]["additionalProperties"] is False
-    assert wanted["schema"]["properties"]["code"]["enum"] == ["DLV", "BIL"]
+    assert wanted["schema"]["properties"]["chosen_code"]["enum"] == ["DLV", "BIL"]
     prompt = served.sent[0]["messages"][0]["content"]
     assert "the van came after the promised day" in prompt and "Text: van came late\nCode: DLV" in prompt
 
 
 def test_constrained_output_is_not_applicable_without_a_chat_model() -> None:
     with pytest.raises(
-        ValueError, match="'constrained' is n/a: .* Choose a profile with a chat model in settings.yaml"
+        ValueError, match="'chosen_code' is n/a: .* Choose a profile with a chat model in settings.yaml"
     ):
         by_constrained_output(task("the van"))
+
+
+class Held:
+    """A chat model whose structured replies come from a list; an error is raised."""
+
+    def __init__(self, *replies: object) -> None:
+        self.replies = list(replies)
+
+    def with_structured_output(self, schema: dict[str, Any], **_: Any) -> Runnable:
+        def reply(_: object) -> object:
+            said = self.replies.pop(0)
+            if isinstance(said, Exception):
+                raise said
+            return said
+
+        return RunnableLambda(reply)
+
+
+def test_a_code_of_any_spelling_is_found_and_one_reply_cut_off_does_not_stop_the_arm() -> None:
+    codes = [Code(code=c, label=c, definition="") for c in ("code", "R\u00fcckgabe")]
+    chat = Held({"chosen_code": "code"}, RuntimeError("cut off"), {"chosen_code": "R\u00fcckgabe"})
+    given = by_constrained_output(Task(TRAIN, ["a", "b", "c"], codes, HashEmbeddings().encode, chat))
+    assert list(given) == ["code", "(no reply: cut off)", "R\u00fcckgabe"]
+    with pytest.raises(ConnectionError):
+        list(by_constrained_output(Task(TRAIN, ["a"], codes, HashEmbeddings().encode, Held(ConnectionError("gone")))))

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from playbook import embedding
-from playbook.embedding import BUNDLED, LocalEmbeddings, load_embeddings, pick_device, weights_path
+from playbook.embedding import LocalEmbeddings, load_embeddings, pick_device, weights_path
 from playbook.models import known_weights, load_profile
+
+BUNDLED = load_profile("embedded").embedder
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,8 @@ from playbook.plan import (
     collect_next,
     make_plan,
     provable,
-    split_examples,
-    split_questions,
     unseen_labels,
 )
-
-SHARE = {"train": 0.5, "tune": 0.15, "test": 0.35}
 
 
 def question(number: int, source: str) -> Question:
@@ -56,7 +52,7 @@ def sides(split: dict[str, tuple[str, ...]], key: dict[str, str]) -> dict[str, s
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_source_file_serves_both_tuning_and_testing(seed: int) -> None:
-    split = split_questions(QUESTIONS, 0.4, seed)
+    split = make_plan(QUESTIONS, [], seed, {}).questions
     files = sides(split, {q.id: q.source for q in QUESTIONS})
     assert files["tune"] & files["test"] == set()
     assert sorted(split["tune"] + split["test"]) == [q.id for q in QUESTIONS]
@@ -65,7 +61,7 @@ def test_no_source_file_serves_both_tuning_and_testing(seed: int) -> None:
 
 def test_questions_without_a_source_are_split_one_by_one() -> None:
     asked = [*QUESTIONS, *(question(n, "") for n in range(50, 70))]
-    split = split_questions(asked, 0.4, seed=0)
+    split = make_plan(asked, [], 0, {}).questions
     silent = {name: sum(i >= "q50" for i in ids) for name, ids in split.items()}
     assert silent["tune"] > 0
     assert silent["test"] > 0
@@ -73,7 +69,7 @@ def test_questions_without_a_source_are_split_one_by_one() -> None:
 
 
 def test_splits_keep_the_order_of_the_file() -> None:
-    split = split_questions(QUESTIONS, 0.4, seed=1)
+    split = make_plan(QUESTIONS, [], 1, {}).questions
     assert all(list(ids) == sorted(ids) for ids in split.values())
 
 
@@ -91,14 +87,14 @@ def test_each_code_is_cut_in_the_same_proportions_and_no_text_is_in_two_splits(s
 
 def test_every_code_with_four_texts_is_in_every_split_and_with_two_in_train_and_test() -> None:
     for many in range(2, 40):
-        split = split_examples(examples(A=many), SHARE, seed=many)
+        split = make_plan([], examples(A=many), many, {}).examples
         assert len(split["train"]) >= 1
         assert len(split["test"]) >= 1
         assert bool(split["tune"]) == (many >= 4)
 
 
 def test_a_code_keeps_its_split_when_another_code_gets_more_texts() -> None:
-    before, after = (split_examples(examples(A=6, B=b), SHARE, 0) for b in (4, 6))
+    before, after = (make_plan([], examples(A=6, B=b), 0, {}).examples for b in (4, 6))
     kept = [{name: [i for i in ids if i.startswith("A")] for name, ids in split.items()} for split in (before, after)]
     assert kept[0] == kept[1]
     assert sum(map(len, kept[0].values())) == 6
@@ -139,7 +135,8 @@ def test_same_items_and_seed_give_the_same_plan_and_another_seed_another() -> No
 
 
 def test_the_order_of_the_texts_in_the_file_changes_no_split() -> None:
-    assert make_plan([], EXAMPLES[::-1], 0, {}).examples == make_plan([], EXAMPLES, 0, {}).examples
+    drawn, turned = (make_plan([], some, 0, {}).examples for some in (EXAMPLES, EXAMPLES[::-1]))
+    assert turned == {part: ids[::-1] for part, ids in drawn.items()}
 
 
 # ------------------------------------------------------------------------------------------------- arms and thresholds

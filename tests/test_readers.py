@@ -26,6 +26,7 @@ from reportlab.pdfgen import canvas
 from playbook import readers
 from playbook.readers import Block, answer, decode, outline, read, reason, table_items, table_row
 
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # how an old Office file begins
 W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 
 
@@ -159,9 +160,9 @@ def test_binary_under_a_text_ending_is_rejected(monkeypatch: pytest.MonkeyPatch)
         ("a.md", pdf(["x"]), "holds a PDF, not what .md says: give it its right ending"),
         ("a.csv", saved(docx.Document()), "holds a zip or Office file, not what .csv says"),
         ("a.pdf", saved(docx.Document()), "holds a zip or Office file, not what .pdf says"),
-        ("a.txt", readers.OLE + b"x", "holds an old Office file, not what .txt says"),
-        ("a.docx", readers.OLE + b"WordDocument", "an old Office file named .docx: open it and save it as .docx"),
-        ("a.xlsx", readers.OLE + "EncryptedPackage".encode("utf-16-le"), "password-protected: save a copy"),
+        ("a.txt", OLE + b"x", "holds an old Office file, not what .txt says"),
+        ("a.docx", OLE + b"WordDocument", "an old Office file named .docx: open it and save it as .docx"),
+        ("a.xlsx", OLE + "EncryptedPackage".encode("utf-16-le"), "password-protected: save a copy"),
         ("a.pptx", pdf(["x"]), "holds a PDF, not what .pptx says: give it its right ending"),
         ("a.pptx", b"just text", "damaged or not what its ending says (BadZipFile"),
         ("a.docx", b"PK\x03\x04 not a zip", "damaged or not what its ending says (BadZipFile"),
@@ -377,6 +378,9 @@ def test_xlsx_rows_repeat_their_heads_and_cells_read_as_people_see_them() -> Non
         (-1234.5, '_("$"* #,##0.00_);_("$"* (#,##0.00)', "$-1,234.50"),
         (0.125, "0.0%", "12.5%"),
         (0, "General", "0"),
+        (123456789012345, "General", "123456789012345"),
+        (100 / 3, "General", "33.33333333"),
+        (0.3333, "0%", "33%"),
         (datetime.time(9, 30), "h:mm", "09:30:00"),
         ("  two \n words", "@", "two words"),
     ],
@@ -486,6 +490,14 @@ def test_docx_table_of_one_row_merged_cells_and_a_table_in_a_table() -> None:
     ]
 
 
+def test_paragraphs_of_one_cell_are_not_glued_together() -> None:
+    document = docx.Document()
+    cells = document.add_table(rows=1, cols=2).rows[0].cells
+    cells[0].text, cells[1].text = "North", "Mon"
+    cells[0].add_paragraph("South")
+    assert texts("a.docx", saved(document)) == ["North South | Mon"]
+
+
 def test_docx_shows_insertions_controls_and_boxes_but_no_deletions() -> None:
     document = docx.Document()
     paragraph = document.add_paragraph("Pay ")
@@ -563,6 +575,17 @@ def test_pptx_titles_text_groups_tables_and_notes() -> None:
         ]
     )
     assert found[5:] == [("", 2, "Only a title"), ("slide 3", 3, "No title")]
+
+
+def test_pptx_tab_stops_of_a_style_are_no_text() -> None:
+    deck = pptx.Presentation()
+    frame = deck.slides.add_slide(deck.slide_layouts[6]).shapes.add_textbox(0, 0, 9, 9).text_frame
+    frame.text = "By van"
+    style = OxmlElement("a:lvl1pPr")
+    style.append(OxmlElement("a:tabLst"))
+    style[0].append(OxmlElement("a:tab"))
+    frame._txBody.find(qn("a:lstStyle")).append(style)
+    assert texts("a.pptx", saved(deck)) == ["By van"]
 
 
 def test_pptx_charts_are_named_as_not_read() -> None:
@@ -732,6 +755,12 @@ def test_eml_that_is_one_attachment_is_not_lost() -> None:
     message = mail()
     message.set_content(b"part,price\nLR-310,14\n", "application", "octet-stream", filename="prices.csv")
     assert blocks("a.eml", message.as_bytes())[-1] == ("Route 9 > prices.csv", 0, "part: LR-310 | price: 14")
+
+
+def test_eml_of_parts_without_any_text_says_so() -> None:
+    data = b"From: a@fennmoor.example\nSubject: Logo\nContent-Type: multipart/alternative; boundary=x\n\n--x\n"
+    data += b"Content-Type: image/png\n\nPNG\n--x--\n"
+    assert "part.alternative was not read" in blocks("a.eml", data)[-1][2]
 
 
 def test_eml_that_is_one_mail_inside_is_not_lost() -> None:

@@ -14,9 +14,10 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from playbook import structured
+from playbook.arms import StyleRule
 from playbook.checked import load
 from playbook.items import Example
-from playbook.structured import FormRules, StyleGuide, StyleRule
+from playbook.structured import FormRules, StyleGuide
 
 CLIENT = Path(__file__).parents[1] / "data" / "sample_client"
 GUIDE = load(StyleGuide, CLIENT / "style_rules.yaml")
@@ -271,7 +272,7 @@ class ServerError(Exception):
         (ToolChat(arguments=None), "null"),
         (ToolChat(arguments=RIGHT | {"day": "14 July"}), '{"day": "14 July", "number": 1, "stairs": true}'),
         (TextChat("I cannot say"), "I cannot say"),
-        (TextChat(LengthError("cut off")), "(no form: cut off)"),
+        (TextChat(LengthError("cut off")), "(no reply: cut off)"),
     ],
 )
 def test_what_the_chat_model_gets_wrong_is_kept_and_counts_as_wrong(chat: Any, output: str) -> None:
@@ -288,7 +289,7 @@ def test_a_server_that_cannot_be_asked_is_no_wrong_answer(error: Exception) -> N
 
 
 def test_without_a_chat_model_the_arm_is_not_available() -> None:
-    with pytest.raises(ValueError, match="schema_constrained is n/a without a chat model; choose a profile"):
+    with pytest.raises(ValueError, match="'form' is n/a: .* Choose a profile with a chat"):
         structured.schema_constrained(None, SMALL, "")
 
 
@@ -374,3 +375,14 @@ def test_when_looks_at_the_whole_reply_and_patterns_at_the_scope() -> None:
     assert not breaks(text.replace("pump", "Pump"), patterns=["(?-i:pump)"])
     assert breaks(text, times=(2, 9)) and not breaks(text.replace("The bed", "The pump"), times=(1, 1))
     assert not breaks("Dear pump,\n\nThe bed is here.\n\nBye")
+
+
+def test_different_counts_equal_wordings_once_and_a_sentence_is_a_line() -> None:
+    twice = StyleRule(id="R", words="", scope="lines", patterns=["pump"], times=(2, 2))
+
+    def breaks(text: str, **more: Any) -> bool:
+        return bool(structured.style_violations(text, StyleGuide(rules=(twice.model_copy(update=more),))))
+
+    assert not breaks("A pump. A Pump.") and breaks("A pump. A Pump.", different=True)
+    once = {"patterns": StyleRule(**twice.model_dump() | {"patterns": [r"^\S+ \S+ \S"]}).patterns}
+    assert not breaks("The bed is\nhere. No. It is not.", **once) and breaks("The bed is here. No.", **once)

@@ -14,6 +14,7 @@ from fakes_embedding import make_answerer, passage
 from playbook import widgets
 from playbook.diagnosis import UseCase, load_rules
 from playbook.engagement import Engagement, Settings
+from playbook.gates import Check, decide
 
 RULES = load_rules()
 EVIL = "<script>alert('x')</script><img src=x onerror=alert(1)>"
@@ -33,7 +34,7 @@ def use_case(**answers: object) -> UseCase:
 def parts(form: ipywidgets.VBox) -> tuple[dict[str, ipywidgets.Widget], ipywidgets.Button, ipywidgets.HTML]:
     """Fields by label, the button and the message of a form."""
     *fields, button, message = form.children
-    return {f.description: f for f in fields}, button, message
+    return {f.description.split(" (")[0]: f for f in fields}, button, message
 
 
 def tags(html: str) -> list[str]:
@@ -179,3 +180,90 @@ def test_hostile_question_stays_text_in_a_refusal() -> None:
     )
     html = widgets.answer_html(answer, answerer)
     assert tags(html) == ["p", "b"] and "&lt;img" in html
+
+
+# ---------------------------------------------------------------------------------- live views, sign-off, two tabs
+
+
+def test_two_tabs_on_one_form_never_overwrite_each_other(client: Engagement) -> None:
+    one, two = (parts(widgets.prediction_form(client, {"wins": "It wins"}, ["Bo"])) for _ in range(2))
+    one[0]["Bo: It wins"].value = 80
+    one[1].click()
+    two[1].click()
+    assert "somebody saved this form after you opened it" in two[2].value
+    assert widgets.saved_form(client, "predictions") == {"Bo/wins": 80}
+    one[1].click()
+    one[1].click()
+    assert one[2].value.startswith("Saved to"), "the tab that saved may save again, and twice"
+
+
+def test_asking_twice_asks_once_and_the_button_comes_back() -> None:
+    answerer, asked = make_answerer(passage("1", "A deposit of $150 is due.")), []
+    box = widgets.ask_box(answerer, "How much is the deposit?", lambda text: asked.append(text) or answerer.ask(text))
+    button = box.children[0].children[1]
+    button.click()
+    button.click()
+    assert len(asked) == 1 and not button.disabled
+
+
+CASE = {"tokens_saved": 1400, "calls_per_month": 1e7, "price_per_million": 0.15, "upfront": 9800, "cadence_months": 4}
+
+
+def test_sliders_say_the_payback_and_draw_it_again_when_moved() -> None:
+    view = widgets.break_even_sliders(CASE, 24, 4, "USD")
+    calls, _, shown = view.children
+    first = shown.value
+    assert "Saves 2,100.00 USD a month; payback: after 4.7 months" in first and "data:image/png" in first
+    calls.value = 1e6
+    assert "payback: after 46.7 months" in shown.value and shown.value.split("src=")[1] != first.split("src=")[1]
+
+
+def test_a_slider_position_that_cannot_be_computed_is_said_where_the_person_looks() -> None:
+    _, price, shown = (view := widgets.break_even_sliders(CASE, 24, 4, "USD")).children
+    price.value = 0
+    assert shown.value.startswith("<b>Not done:</b> price_per_million is 0"), view
+
+
+def test_failure_browser_shows_the_chosen_failure_as_text() -> None:
+    choice, shown = widgets.failure_browser({"Q1": {"asked": EVIL, "right": "$5"}, "Q2": {"asked": "When?"}}).children
+    assert tags(shown.value) == ["p", "b", "br", "p", "b", "br"] and "$5" in shown.value
+    choice.value = "Q2"
+    assert "When?" in shown.value and "$5" not in shown.value
+    assert "No failures" in widgets.failure_browser({}).children[0].value
+
+
+def test_adapter_toggle_says_what_is_said_on_each_side() -> None:
+    view = widgets.adapter_toggle("a bed", lambda text, adapter: f"{text}: {'B2' if adapter else 'A1'} {EVIL}")
+    text, switch, shown = view.children
+    assert "a bed: A1" in shown.value and tags(shown.value) == ["p"]
+    switch.value = True
+    assert "a bed: B2" in shown.value
+    text.value = "a lift"
+    assert "a lift: B2" in shown.value
+
+
+def test_sign_off_needs_a_name_and_a_reason_and_keeps_the_gates_sentence(client: Engagement) -> None:
+    check = Check(question="an owner", found="no", required="yes", passed=False, evidence="client")
+    gate = decide("May we?", [check])
+    fields, button, message = parts(widgets.sign_off_form(client, "sign_off_06", gate, ["accept", "override"]))
+    button.click()
+    assert "name and reason still empty" in message.value and widgets.saved_form(client, "sign_off_06") == {}
+    fields["name"].value, fields["reason"].value, fields["decision"].value = " Ana ", "a demonstration", "override"
+    button.click()
+    given = {"name": "Ana", "reason": "a demonstration", "decision": "override", "gate": gate.sentence}
+    assert widgets.saved_form(client, "sign_off_06") == given
+    again, _, _ = parts(widgets.sign_off_form(client, "sign_off_06", gate, ["accept", "override"]))
+    assert [field.value for field in again.values()] == ["Ana", "a demonstration", "override"]
+
+
+def test_portfolio_form_holds_every_use_cases_own_form(client: Engagement) -> None:
+    forms = widgets.portfolio_form(client, RULES, [use_case(), use_case().model_copy(update={"id": "b", "name": "B"})])
+    assert [forms.get_title(n) for n in (0, 1)] == ["Mails (Ana)", "B (Ana)"]
+    parts(forms.children[1])[1].click()
+    assert widgets.saved_form(client, "diagnosis_b") and not widgets.saved_form(client, "diagnosis_mails")
+
+
+def test_every_widget_has_a_visible_label() -> None:
+    for field in (*widgets.break_even_sliders(CASE, 24, 4, "USD").children[:-1],
+                  *widgets.adapter_toggle("a", lambda text, adapter: text).children[:-1]):  # fmt: skip
+        assert field.description

@@ -25,7 +25,8 @@ from langchain_core.vectorstores import InMemoryVectorStore
 
 from playbook.chunking import chunk_sections, embedding_text
 from playbook.documents import load_folder
-from playbook.embedding import BUNDLED, LocalEmbeddings
+from playbook.embedding import LocalEmbeddings
+from playbook.models import load_profile
 from playbook.retrieval import HybridRetriever
 from playbook.store import FaissStore
 
@@ -218,11 +219,12 @@ def searching(count: int, chunks: Sequence[Document], plain: bool) -> None:
 
 def main() -> None:
     """Run all of it."""
-    exact = LocalEmbeddings(BUNDLED)
+    bundled = load_profile("embedded").embedder
+    exact = LocalEmbeddings(bundled)
     chunks = sample_chunks(600, exact)
     searching(10_000, chunks, plain=True)
     searching(100_000, chunks, plain=False)
-    quick = LocalEmbeddings(BUNDLED, "auto")
+    quick = LocalEmbeddings(bundled, "auto")
     print(f"\nprecision auto: {quick.precision} on {quick.device}")
     indexing(chunks, quick, exact)
     asking(chunks, exact)
