@@ -1,13 +1,13 @@
 """Written thresholds to a verdict: go on, go on provisionally, fix first or stop; and what the way there has cost.
 
-Pure; the conditions of each gate, their words and the hours are in tables/gates.yaml. Knows checks and verdicts; does not
-know where a figure comes from, only what kind of evidence it is.
+Pure; the conditions of each gate, the rules for a verdict, their words and the hours are in tables/gates.yaml. Does not know
+where a figure comes from, only what kind of evidence it is.
 """
 
 from collections.abc import Mapping, Sequence
-from operator import contains, ge, gt, le
 from typing import Any, Literal
 
+from playbook import rules
 from playbook.checked import TABLES, Frozen, read_yaml
 from playbook.economics import EconomicsResult
 
@@ -17,7 +17,6 @@ State = Literal["open", "provisional", "closed", "overridden"]
 Interval = tuple[float, float, float]  # a figure with the lower and upper bound of its 95 % interval
 Found = tuple[float | str | Interval | None, str]  # what was found and how a client reads it; None: not measured
 Override = Mapping[str, str] | None  # who goes on in spite of a closed gate, and why: `name`, `reason`
-HOLDS = {"at_least": le, "at_most": ge, "below": gt, "one_of": contains}  # called with the limit first
 
 
 class Check(Frozen):
@@ -64,14 +63,10 @@ def decide(
         raise ValueError(f"gate '{name}' has no checks: a gate without conditions decides nothing.")
     if override is not None and not all(override.get(part, "").strip() for part in ("name", "reason")):
         raise ValueError(f"override of gate '{name}' needs a name and a reason; got {dict(override)}.")
-    failed, proxies = [c for c in checks if not c.passed], sum(c.evidence == "proxy" for c in checks)
-    state: State = "overridden" if failed and override else "closed" if failed else "provisional" if proxies else "open"
-    verdict = "stop" if any(c.if_not == "stop" for c in failed) else _TABLE["verdicts"][state]
-    so = " ".join(c.so or f"{c.question}: {c.found}, required {c.required}." for c in failed)
-    words = _TABLE["sentences"][verdict] + _TABLE["sentences"]["overridden"] * (state == "overridden")
-    said = words.format(so=so, proxies=proxies, all=len(checks), settle=would_settle, by=override)
-    known = {"name": name, "state": state, "checks": tuple(checks), "would_settle": would_settle}
-    return Gate(**known, sentence=said, notebook=notebook, verdict=verdict)
+    known = {"checks": checks, "settle": would_settle, "by": override}
+    known["so"] = " ".join(rules.say(_TABLE["to_do"], known))
+    verdict = rules.first(_TABLE["verdicts"], rules.facts(_TABLE["counted"], known))
+    return Gate(name=name, checks=tuple(checks), would_settle=would_settle, notebook=notebook, **verdict)
 
 
 def judge(
@@ -88,10 +83,9 @@ def judge(
     table = _TABLE["gates"][notebook]
     if unknown := found.keys() - table["checks"].keys():
         raise ValueError(f"gate {notebook} has no condition {min(unknown)}: use {', '.join(table['checks'])}.")
-    checks = []
-    for name, row in table["checks"].items():
-        if name in found or not row.get("optional"):
-            checks.append(_check({"evidence": evidence, **row}, thresholds, *found.get(name, (None, ""))))
+    asked = {name: row for name, row in table["checks"].items() if name in found or not row.get("optional")}
+    known = {name: found.get(name, (None, "")) for name in asked}
+    checks = [_check({"evidence": evidence, **row}, thresholds, *known[name]) for name, row in asked.items()]
     return decide(table["name"], checks, table["would_settle"], override, notebook)
 
 
@@ -99,21 +93,19 @@ def _check(row: Mapping[str, Any], thresholds: Mapping[str, float], value: Any, 
     """One condition of the table against the frozen thresholds."""
     limit = thresholds.get(row["limit"]) if isinstance(row["limit"], str) else row["limit"]
     if limit is None:
-        raise ValueError(_TABLE["sentences"]["no_threshold"].format(name=row["limit"]))
-    if isinstance(value, tuple):
-        value = value[1 if row["holds"] == "at_least" else 2]
-    if value is None:  # nobody knows, so nothing can be stopped for good either
+        raise ValueError(_TABLE["no_threshold"].format(name=row["limit"]))
+    if value is None:
         row, said = {**row, **_TABLE["unknown"]}, _TABLE["unknown"]["found"]
-    passed = value is not None and bool(HOLDS[row["holds"]](limit, value))
-    known = {"found": said, "limit": limit, "asked": row["question"]}
-    words = {part: row[part].format(**known) for part in ("question", "required", "so")}
-    return Check(**words, found=said, passed=passed, evidence=row["evidence"], if_not=row["if_not"])
+    figure, low, high = value if isinstance(value, tuple) else (value, value, value)
+    known = {"figure": figure, "low": low, "high": high, "limit": limit, "said": said, "asked": row["question"]}
+    words = rules.say({part: row[part] for part in ("question", "required", "evidence", "so", "if_not")}, known)
+    return Check(**words, found=said, passed=rules.value(row["holds"], known))
 
 
 def require(gate: Gate) -> None:
     """Raise ValueError with the gate's own sentence when it is closed."""
     if not gate.lets_through:
-        raise ValueError(f"{gate.name} {gate.sentence} {_TABLE['sentences']['to_run_anyway']}")
+        raise ValueError(f"{gate.name} {gate.sentence} {_TABLE['to_run_anyway']}")
 
 
 def money_after(notebook: str, economics: EconomicsResult) -> tuple[float, str]:
@@ -121,11 +113,8 @@ def money_after(notebook: str, economics: EconomicsResult) -> tuple[float, str]:
 
     The planned hours of the table so far, at the hourly rates of notebook 02.
     """
-    rates = {figure.id: figure for figure in economics.assumptions}
+    rates = {figure.id: (figure.value, *figure.range) for figure in economics.assumptions}
     hours = [pair for book, some in _TABLE["hours"].items() if book <= notebook for pair in some.items()]
-    cost = [(count, rates[f"{who}_cost_per_hour"]) for who, count in hours]
-    spent = sum(count * rate.value for count, rate in cost)
-    low, high = (sum(count * rate.range[end] for count, rate in cost) for end in (0, 1))
-    left = economics.budget - spent
-    known = {"spent": spent, "low": low, "high": high, "left": left, "over": -left, "budget": economics.budget}
-    return left, _TABLE["money"]["left" if left >= 0 else "over"].format(currency=economics.currency, **known)
+    spent = [sum(count * rates[f"{who}_cost_per_hour"][end] for who, count in hours) for end in range(3)]
+    known = {"spent": spent, "left": economics.budget - spent[0], "economics": economics}
+    return known["left"], rules.first(_TABLE["money"], known)

@@ -14,7 +14,7 @@ from playbook.engagement import ROUTE, Engagement, Raw, digest, fingerprint, hom
 # Each notebook of the walk, with the artifacts that it writes.
 WALK = {book: [artifact for artifact, by in ROUTE.items() if by == book] for book in ROUTE.values()}
 QUIET = ["--IPKernelApp.log_level=40"]  # the kernel's remark on unencrypted loopback traffic is of no use to a client
-SOURCE = (".py", ".yaml", ".j2", ".css", ".mplstyle")  # the files of the package that decide what a result is
+SOURCE = (".py", ".yaml", ".j2", ".css", ".js", ".mplstyle")  # the files of the package that decide what a result is
 TIMEOUT = 1800  # seconds one cell may take before the notebook is given up
 
 

