@@ -19,10 +19,10 @@ from playbook.answering import Answer, Answerer, names_and_numbers, verify
 from playbook.checked import TABLES, Frozen, build, read_yaml
 from playbook.chunking import embedding_text, sentence_spans
 from playbook.classifiers import ARMS, PROXY_ARMS, WORDS, Encode, Task
+from playbook.engagement import Progress, Result, remembered
 from playbook.evaluation import Proportion, contains, share_of
 from playbook.items import Code, Example, Question
 from playbook.refusal import Case, swapped
-from playbook.remembered import Progress, Result, remembered
 from playbook.retrieval import Hit, HybridRetriever
 from playbook.store import FaissStore
 

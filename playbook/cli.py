@@ -7,6 +7,7 @@ import errno
 import subprocess
 import sys
 import traceback
+from datetime import date
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
@@ -48,8 +49,6 @@ def new(
     as_of: Annotated[str, typer.Option(help="Date of the engagement, YYYY-MM-DD; today when left out.")] = "",
 ) -> None:
     """Create an engagement from a client's files, check them, and say what was found and what is missing."""
-    from datetime import date
-
     from playbook.documents import load_folder
     from playbook.items import load_examples, load_questions
     from playbook.room import count_inputs, missing_inputs
@@ -132,8 +131,6 @@ def recheck(
     as_of: Annotated[str, typer.Option(help="Date to check at, YYYY-MM-DD; today when left out.")] = "",
 ) -> None:
     """Say which assumptions of a decision record no longer hold with today's price book."""
-    from datetime import date
-
     from playbook.decision import broken_assumptions
     from playbook.economics import EconomicsResult, evaluate_economics
     from playbook.prices import load_client_economics, load_price_book

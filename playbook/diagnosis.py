@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from playbook.checked import TABLES, Frozen, build, place, read_yaml
+from playbook.rules import say
 
 HYBRID, STOP = "hybrid", "do_not_build"  # the two outcomes that mean something to the code, not only to the reader
 YES_NO = {True: "yes", False: "no", None: "unknown"}
@@ -124,8 +125,8 @@ class Contradiction(Condition):
 class RuleTable(Frozen):
     """Everything in tables/diagnosis.yaml; outcomes stand in order of effort, cheapest first.
 
-    `axes` are what the portfolio is ranked by, with their meaning; `headline` holds the sentences for the room, by the
-    fact each one tells; `splits` are the answers set for each part of a mixed need.
+    `axes` are what the portfolio is ranked by, with their meaning; `headline` holds rules for the sentences to the room, on
+    the `order` of the verdicts; `splits` are the answers set for each part of a mixed need.
     """
 
     as_of: date
@@ -133,7 +134,7 @@ class RuleTable(Frozen):
     strength_words: dict[str, float]
     portfolio_means: str
     axes: dict[str, str]
-    headline: dict[Literal["cases", "training", "first", "stopped"], str]
+    headline: tuple[dict[str, Any], ...]
     questions: tuple[Question, ...] = Field(min_length=1)
     contradictions: tuple[Contradiction, ...]
     steps: dict[str, str]
@@ -268,7 +269,8 @@ def diagnose_all(use_cases: Iterable[UseCase], rules: RuleTable) -> DiagnosisRes
         raise ValueError("there are no use cases; add at least one to use_cases.yaml")
     by_effort = sorted(verdicts, key=lambda v: list(v.scores).index(v.outcome))  # the table's order, cheapest first
     order = sorted(by_effort, key=lambda v: (v.outcome == STOP, -sum(v.portfolio.values())))
-    return DiagnosisResult(verdicts=verdicts, portfolio=[v.use_case for v in order], headline=_headline(order, rules))
+    headline = " ".join(say(rules.headline, {"order": order}))
+    return DiagnosisResult(verdicts=verdicts, portfolio=[v.use_case for v in order], headline=headline)
 
 
 def check_answers(answers: dict[str, Answer], rules: RuleTable, where: str) -> None:
@@ -361,15 +363,6 @@ def _candidates(asked: Question, rules: RuleTable, answers: dict[str, Answer]) -
     near = {round(limit + side * asked.step, 6): side for side in (-1, 1, 0) for limit in limits}
     tried = [number for number in near if not asked.problem(number)]
     return sorted(tried, key=lambda n: (abs(near[n] if now is None else n - now), n))
-
-
-def _headline(order: list[Verdict], rules: RuleTable) -> str:
-    """The table's sentences with counts, the first use case to take up, and those not to build."""
-    facts = {need: sum(v.need == need for v in order) for need in ("know", "act", "both")} | {"cases": len(order)}
-    facts["training"] = sum(v.outcome in ("lora", "smaller_tuned_model") for v in order)
-    facts["first"] = "" if order[0].outcome == STOP else f"{order[0].name} ({order[0].outcome_name})"
-    facts["stopped"] = "; ".join(v.name for v in order if v.outcome == STOP)
-    return " ".join(said.format(**facts) for fact, said in rules.headline.items() if facts[fact] != "")
 
 
 def _refuse_unknown(what: str, named: Iterable[str], known: Collection[str], where: str) -> None:

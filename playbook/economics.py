@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from playbook import rules
 from playbook.checked import Frozen
 from playbook.prices import COST_LINES, ClientEconomics, Figure, PriceBook, UseCaseInputs, positive, stale_lines
 
@@ -357,30 +358,11 @@ def _first_choice(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> OptionC
 def _readings(inputs: UseCaseInputs, costs: Sequence[OptionCost]) -> tuple[str, ...]:
     """The headline, then the values at which the choice for one use case would change, the most telling first."""
     by, case, first = {c.option: c for c in costs}, client_case(inputs), _first_choice(inputs, costs)
-    pays, (calls, tokens) = break_even(**case), payback_needs(12, **case)
-    more = {o: max(points_needed(by[o], first, inputs), 0) or None for o in TRAINED}
-    right, left = 100 * right_share_needed(first, inputs), case["prompt_tokens"] - case["tokens_saved"]
-    words = {**case, "first": first.option, "money": inputs.book.currency, "saving": pays.saving_per_month}
-
-    def say(name: str, value: float | None, **known: Any) -> str:
-        return inputs.book.readings[name]["never" if value is None else "value"].format(value=value, **words, **known)
-
-    volumes = []
-    for one, other in ((by["prompt_only"], by["rag"]), (by["prompt_only"], by["lora"]), (by["rag"], by["lora"])):
-        cheaper = min(one, other, key=lambda c: (c.per_item, c.total))  # above the volume, or at every volume
-        volume = flip_volume(one, other, case["calls_per_month"])
-        volumes.append(say("volume", volume, one=one.option, other=other.option, cheaper=cheaper.option))
-    said = (
-        say("headline", first.first_year, pays=say("pays", pays.months), earn=say("earn", more["lora"])),
-        say("extra_right", more["lora"], option="lora"),
-        say("right", right if right <= 100 else None),
-        say("calls", calls),
-        say("tokens", tokens),
-        say("premium", 100 * case["tokens_saved"] / left, now=100 * case["premium"]),
-        say("extra_right", more["hybrid"], option="hybrid"),
-        *volumes,
-    )
-    return tuple(f"{inputs.name}: {sentence}" for sentence in said)
+    calls, tokens = payback_needs(12, **case)
+    known = {"name": inputs.name, "money": inputs.book.currency, "by": by, "case": case, "first": first, "calls": calls}
+    known |= {"tokens": tokens, "pays": break_even(**case), "right": 100 * right_share_needed(first, inputs)}
+    known |= {"more": {o: max(points_needed(by[o], first, inputs), 0) for o in TRAINED}, "flip_volume": flip_volume}
+    return tuple(rules.say(inputs.book.readings, known))
 
 
 def _check_months(months: float) -> None:

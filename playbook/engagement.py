@@ -11,7 +11,8 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import file_digest, sha256
@@ -29,6 +30,8 @@ NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,39}"
 Raw = RootModel[dict[str, Any]]  # an artifact's result as it stands, for whoever does not know its model
 Read = Iterable[Path | str]  # what an artifact was made of: files and folders, or names of earlier artifacts
 ROUTE: dict[str, str] = read_yaml(TABLES / "route.yaml")  # artifact -> the notebook that writes it, in order
+Result = dict[str, Any]  # what is kept of one item
+Progress = Callable[[Sequence], Iterable]  # for instance tqdm
 PACKAGES = ("torch", "transformers", "peft", "sentence-transformers", "faiss-cpu", "langchain-core")
 
 
@@ -244,3 +247,39 @@ def write_atomic(path: Path, content: str | bytes) -> Path:
 def rounded(value: Any, digits: int = 4) -> Any:
     """A JSON value with every float rounded, so that two machines write the same `result`."""
     return json.loads(json.dumps(value), parse_float=lambda number: round(float(number), digits))
+
+
+def remembered(
+    folder: Path | None,
+    setting: Any,
+    items: Sequence[str],
+    compute: Callable[[list[str]], Iterable[Result]],
+    progress: Progress = iter,
+) -> list[Result]:
+    """The result of each item: the stored one where this `setting` has seen it, else from `compute`, in order.
+
+    `setting`: everything but the item and this package's code that decides a result; what is neither JSON-able nor
+    LangChain's counts by its `repr`. `items`: texts, stored as hashes; equal ones are computed once. `compute` is given
+    the missing ones and yields a JSON-able result for each, so that an interrupted run keeps what it has; each gets
+    `milliseconds`, the time since the one before (the first bears what all share). A damaged file counts as none. Without
+    a `folder` nothing is stored.
+    """
+    from langchain_core.load import dumps
+
+    code = fingerprint(Path(__file__).parent, (".py",))
+    path = folder / f"{digest(dumps([code, setting], sort_keys=True))[:32]}.kept" if folder else None
+    seal, _, body = (path.read_bytes() if path and path.is_file() else b"").decode(errors="replace").partition("\n")
+    kept = json.loads(body) if seal == digest(body)[:32] else {}
+    keys = {item: digest(item)[:32] for item in items}
+    missing = {key: item for item, key in keys.items() if key not in kept}
+    started = time.perf_counter()
+    try:
+        computed = zip(progress(list(missing)), compute(list(missing.values())), strict=True) if missing else ()
+        for key, result in computed:  # one by one, in the order given
+            kept[key] = {**result, "milliseconds": 1000 * (time.perf_counter() - started)}
+            started = time.perf_counter()
+    finally:
+        if path and missing:
+            body = json.dumps(kept)
+            write_atomic(path, f"{digest(body)[:32]}\n{body}")
+    return [kept[keys[item]] for item in items]

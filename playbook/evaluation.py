@@ -15,8 +15,8 @@ from scipy import optimize, stats
 from playbook.checked import Frozen
 
 Interval = tuple[float, float, float]  # a figure with the lower and upper bound of its 95 % interval
-Scores = Sequence[float]  # one an item; truth values count as 0 and 1
 Pairs = Sequence[tuple[str, str]]
+Scores = Sequence[float]  # one an item; truth values count as 0 and 1
 Names = Sequence[str] | None  # what an item belongs to, for instance its document; None: only to itself
 _WHOLE = r"(?!(?<=[\d.,])\d){}(?!(?<=\d)[.,]?\d)"  # a string; a number at its start or end goes no further
 
@@ -213,13 +213,3 @@ def token_f1(given: str, expected: str) -> float:
     bare = (re.sub(r"[^\w\s]", "", normalise(text)) for text in (given, expected))
     a, b = (Counter(re.sub(r"\b(a|an|the)\b", " ", text).split()) for text in bare)
     return 2 * (a & b).total() / (a.total() + b.total()) if a or b else 1.0
-
-
-def copies(left: dict[str, str], right: dict[str, str], nearness: np.ndarray | float = 0, least: float = 1) -> Pairs:
-    """Pairs of ids (left, right) with the same text but for case and blanks, or with cosine of at least `least`.
-
-    Both map an id to its text; `nearness` holds their cosines, shape (left, right). What leaks from tune into test.
-    """
-    a, b = (np.array([normalise(text) for text in texts.values()], object) for texts in (left, right))
-    found = np.argwhere((a[:, None] == b) | (np.asarray(nearness) >= least))
-    return [(list(left)[i], list(right)[j]) for i, j in found]

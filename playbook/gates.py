@@ -13,7 +13,6 @@ from playbook.economics import EconomicsResult
 
 _TABLE = read_yaml(TABLES / "gates.yaml")
 Evidence = Literal["direct", "proxy", "client"]
-State = Literal["open", "provisional", "closed", "overridden"]
 Interval = tuple[float, float, float]  # a figure with the lower and upper bound of its 95 % interval
 Found = tuple[float | str | Interval | None, str]  # what was found and how a client reads it; None: not measured
 Override = Mapping[str, str] | None  # who goes on in spite of a closed gate, and why: `name`, `reason`
@@ -38,7 +37,7 @@ class Gate(Frozen):
     """The verdict of the gate at the end of a notebook ("03") with its checks, in words a client reads."""
 
     name: str
-    state: State
+    state: Literal["open", "provisional", "closed", "overridden"]
     checks: tuple[Check, ...]
     sentence: str
     would_settle: str

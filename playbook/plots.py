@@ -4,8 +4,6 @@ The only module that imports matplotlib. It draws what it is given and deliberat
 rests on.
 """
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,45 +11,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from playbook.checked import TABLES
 
 if TYPE_CHECKING:  # only names of types: drawing needs none of the libraries behind them
-    from playbook import arms, refusal
-    from playbook.economics import BreakEven, Fan
+    from playbook import arms
+    from playbook.economics import Fan
 
-Waits = Sequence[tuple[float, float | None]]  # (calls a month, months to payback or None for never)
 BLUE = "#0072B2"  # the style's first colour
 plt.style.use(TABLES / "charts.mplstyle")  # for a notebook's own charts too: one look everywhere
-
-
-def break_even_chart(
-    cases: "Mapping[str, BreakEven]", payback: Mapping[str, Waits], months: int, next_base: float, currency: str
-) -> Figure:
-    """Left: money won or lost month by month for each case. Right: months to payback against calls a month.
-
-    `next_base` is months between base models.
-    """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), width_ratios=(3, 2))
-    time = np.arange(months + 1)
-    for release in np.arange(next_base, months + 0.01, next_base):
-        left.axvline(release, color="#999999", lw=1, ls=":", zorder=0)
-    for name, case in cases.items():
-        left.plot(time, time * case.net_per_month - case.upfront, label=name)
-    left.axhline(0, color="black", lw=1)
-    left.set(xlabel="months (dotted: a new base model)", xlim=(0, months), title="Won or lost so far")
-    left.yaxis.set_major_formatter("{x:,.0f} " + currency)
-    _label_ends(left, months)
-    for points in payback.values():
-        right.plot(*zip(*points, strict=True))  # None leaves a gap
-    right.axhline(next_base, color="#666666", lw=1, ls=":")
-    at_edge = {"xycoords": ("axes fraction", "data"), "ha": "right", "color": "#444444"}
-    _note(right, "next base model", (1, next_base), (-2, 4), **at_edge)
-    right.set(xscale="log", yscale="log", xlabel="calls a month", title="Months until it has paid back")
-    right.xaxis.set_major_formatter(EngFormatter(sep=""))  # 100k, 1M
-    right.yaxis.set_major_formatter("{x:,.12g}")
-    return figure
 
 
 def cost_fan_chart(fans: "Mapping[str, Fan]", currency: str, budget: float) -> Figure:
@@ -85,27 +54,6 @@ def arms_chart(scores: "Sequence[arms.ArmScore]", title: str) -> Figure:
     axis.set(yticks=range(len(scores)), yticklabels=names, xlim=(0, 1), ylim=(-0.6, len(scores) - 0.2), title=title)
     axis.xaxis.set_major_formatter(PercentFormatter(1))
     return figure
-
-
-def risk_chart(curves: "Mapping[str, Sequence[refusal.Point]]") -> Figure:
-    """Share of shown answers that are wrong against the share of questions answered; one line a way to decide."""
-    figure, axis = plt.subplots(figsize=(8, 4.2))
-    for name, points in curves.items():
-        axis.step([p.coverage for p in points], [p.risk for p in points], where="post", label=name)
-    axis.set(xlabel="questions answered", ylabel="wrong among these", title="What does caution buy?")
-    axis.set(xlim=(0, 1), ylim=(0, 1))
-    axis.xaxis.set_major_formatter(PercentFormatter(1))
-    axis.yaxis.set_major_formatter(PercentFormatter(1))
-    axis.legend()
-    return figure
-
-
-def figure_uri(figure: Figure) -> str:
-    """A chart as a PNG data URI for the report (150 dpi), closed afterwards so that a notebook does not show it again."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _note(axis: Axes, text: str, at: tuple[float, float], shift: tuple[float, float], **style: Any) -> None:

@@ -61,7 +61,7 @@ class PriceBook(Frozen):
     costs: dict[str, dict[CostPart, str]]
     first_choice: dict[Need, tuple[str, ...]]
     zero_reasons: dict[str, str]
-    readings: dict[str, dict[str, str]]
+    readings: tuple[dict[str, Any], ...]
     scenarios: dict[str, dict[str, str]]
     client_case: dict[Need, dict[str, str]]
 

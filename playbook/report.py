@@ -24,7 +24,6 @@ from playbook.engagement import ROUTE, Engagement, EngagementError, write_atomic
 _TABLE = read_yaml(TABLES / "report.yaml")
 SEAL = "seal.json"
 LIMIT: str = _TABLE["limit"]  # of what a seal shows
-QUOTED = 12  # how many of the lines that differ are shown
 POINT, HIGHLIGHT = 12700, 7  # Word's units of length in a point; its number for yellow
 WORD_STYLES = {"p": None, "li": "List Bullet"} | {f"h{level}": f"Heading {level}" for level in range(1, 5)}
 
@@ -121,18 +120,11 @@ def as_word(html: str, title: str, digest: str) -> bytes:
 
 
 def _word_table(document: Any, rows: Sequence[Sequence[Any]]) -> None:
-    """A table as wide as the page; a column has room by its longest text, within bounds (letters)."""
     table = document.add_table(0, len(rows[0]), "Light Grid Accent 1")
-    longest = [max(len(cell.get_text()) for cell in column) for column in zip(*rows, strict=True)]
-    room = [min(max(letters, 15), 36) for letters in longest]
-    widths = [510 * POINT * letters // sum(room) for letters in room]
     for row in rows:
-        for cell, given, width in zip(table.add_row().cells, row, widths, strict=True):
-            cell.width = width
+        for cell, given in zip(table.add_row().cells, row, strict=True):
             cell.paragraphs[0].style = "No Spacing"
             _word_text(cell.paragraphs[0], given)
-    for column, width in zip(table.columns, widths, strict=True):
-        column.width = width
 
 
 def _word_text(paragraph: Any, block: Any) -> None:
@@ -196,4 +188,4 @@ def _differences(content: Sequence[str], ending: str, file: str) -> list[str]:
     texts = {".html": as_markdown, ".md": str}
     now = texts[ending](file).splitlines() if ending in texts else content
     changes = islice(unified_diff(content, now, n=0, lineterm=""), 2, None)  # after the two names
-    return [f"  {_visible(line):.200}" for line in islice((c for c in changes if c[0] != "@"), QUOTED)]
+    return [f"  {_visible(line):.200}" for line in islice((c for c in changes if c[0] != "@"), _TABLE["quoted"])]

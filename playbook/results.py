@@ -68,7 +68,6 @@ class RagResult(_Result):
     passages: int
     weight: float
     hit_rates: dict[str, float]
-    settings_tried: int
     refusal: RefusalModel
     certificate: str
     tune_scores: tuple[ArmScore, ...]

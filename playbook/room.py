@@ -11,6 +11,7 @@ from playbook.checked import TABLES, build, read_yaml
 from playbook.engagement import Engagement
 from playbook.items import load_examples, load_questions
 from playbook.results import Prediction, Probability
+from playbook.rules import say
 
 _TABLE = read_yaml(TABLES / "room.yaml")
 
@@ -29,13 +30,11 @@ def count_inputs(client: Engagement) -> dict[str, int]:
 
 def missing_inputs(client: Engagement, files: dict[str, int]) -> list[str]:
     """What to ask the client for, in words; always the answers to the questions. `files`: as `Corpus.counts` has them."""
-    sources = {q.source for q in load_questions(client.questions) if q.source}
+    lost = {q.source for q in load_questions(client.questions) if not (client.documents / q.source).exists()}
     texts = Counter(e.label for e in load_examples(client.examples))
-    lost = sorted(source for source in sources if not (client.documents / source).is_file())
-    names = {"sources": lost, "labels": sorted(label for label, count in texts.items() if count == 1)}
-    counts = files | count_inputs(client) | {what: not some for what, some in names.items()}
-    shown = {what: ", ".join(some[:5]) for what, some in names.items()}
-    return [ask.format(**shown) for what, ask in _TABLE["missing"].items() if not counts.get(what)]
+    single = sorted(label for label, count in texts.items() if count == 1)
+    known = {"files": files, "brought": count_inputs(client), "lost": sorted(lost), "single": single}
+    return say(_TABLE["missing"], known)
 
 
 def load_predictions(client: Engagement, form: dict[str, int]) -> tuple[Prediction, ...]:

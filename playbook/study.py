@@ -3,13 +3,12 @@
 Joins items, plan and engagement: freezes the plan, opens it again, and hands out each split by name. Scores nothing.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from playbook.engagement import Engagement, EngagementError, MissingArtifact, write_atomic
+from playbook.engagement import Engagement, EngagementError, MissingArtifact, digest, write_atomic
 from playbook.items import Code, Example, Question, load_codebook, load_examples, load_questions
 from playbook.models import load_profile
 from playbook.plan import Plan, check_change, make_plan
@@ -50,7 +49,10 @@ def freeze(client: Engagement, reason: str = "") -> Study:
     except MissingArtifact:
         old = None
     plan = check_change(old, make_plan(**items, seed=client.settings.seed, inputs=inputs, chat=chat), reason)
-    sizes = ", ".join(f"{kind} {_sizes(getattr(plan, kind))}" for kind, some in items.items() if some)
+    splits = {kind: getattr(plan, kind) for kind, some in items.items() if some}
+    sizes = ", ".join(
+        f"{kind} " + " + ".join(f"{len(ids)} {part}" for part, ids in s.items()) for kind, s in splits.items()
+    )
     headline = f"Plan {plan.digest[:12]} frozen: {sizes or 'no items'}."
     result = PlanResult(headline=headline, plan=plan, digest=plan.digest)
     client.save("03_plan", result, [client.inputs / name for name in FILES])
@@ -70,10 +72,6 @@ def open_study(client: Engagement) -> Study:
     return Study(plan=plan, digest=plan.digest, codes=codes, **splits)
 
 
-def _sizes(splits: dict[str, tuple[str, ...]]) -> str:
-    return " + ".join(f"{len(ids)} {split}" for split, ids in splits.items())
-
-
 def count_look(client: Engagement, study: Study, notebook: str, arms: Sequence[str]) -> int:
     """Record that the test split is opened for `arms` and return how many different looks at it there have been.
 
@@ -83,7 +81,7 @@ def count_look(client: Engagement, study: Study, notebook: str, arms: Sequence[s
     path, plan = client.work / "test_looks.json", study.plan
     looks = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     tested = [split.get("test", ()) for split in (plan.questions, plan.examples, plan.forms)]
-    items = hashlib.sha256(json.dumps(tested).encode()).hexdigest()
+    items = digest(json.dumps(tested))
     look = {"notebook": notebook, "plan": study.digest, "items": items, "arms": sorted(arms)}
     if arms and look not in looks:
         write_atomic(path, json.dumps(looks := [*looks, look], indent=1))

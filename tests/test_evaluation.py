@@ -312,13 +312,3 @@ def test_macro_f1_refuses_no_items() -> None:
 def test_token_f1(given: str, expected: str, f1: float) -> None:
     assert ev.token_f1(given, expected) == pytest.approx(f1)
     assert ev.token_f1(expected, given) == pytest.approx(f1)
-
-
-def test_copies_are_found_by_text_and_with_vectors_by_nearness() -> None:
-    tune = {"q1": "What does a  bed cost?", "q2": "When do you open?"}
-    test = {"q7": "what does a bed cost?", "q8": "Opening hours?", "q9": "Who paints?"}
-    assert ev.copies(tune, test) == [("q1", "q7")]
-    nearness = np.array([[1.0, 0.2, 0.1], [0.1, 0.93, 0.2]])
-    assert ev.copies(tune, test, nearness, least=0.93) == [("q1", "q7"), ("q2", "q8")]
-    assert ev.copies(tune, test, nearness, least=0.96) == [("q1", "q7")]
-    assert ev.copies({}, test) == ev.copies(tune, {}) == []

@@ -30,13 +30,13 @@ LAYERS = {
     # rules that a table holds, worked out
     "rules": ("", "jinja2"),
     # pure: rules, money, statistics, verdicts. diagnosis, prices and gates read the YAML files they are named after
-    "diagnosis": ("checked", "pydantic"),
+    "diagnosis": ("checked rules", "pydantic"),
     "prices": ("checked", "pydantic"),
-    "economics": ("checked prices", "numpy"),
+    "economics": ("checked prices rules", "numpy"),
     "evaluation": ("checked", "numpy scipy"),
     "gates": ("checked economics rules", ""),
     # files: the engagement's folder, the client's items and documents, the profile table
-    "engagement": ("checked", "pydantic yaml"),
+    "engagement": ("checked", "langchain_core pydantic yaml"),
     "items": ("checked", "pydantic"),
     "printed": ("", ""),
     "readers": ("checked printed", "bs4 charset_normalizer docling docx markdown_it openpyxl pptx pypdfium2"),
@@ -51,13 +51,12 @@ LAYERS = {
     "store": ("engagement", "faiss filelock langchain_core numpy"),
     "retrieval": ("checked chunking store", "bm25s langchain_core numpy pydantic snowballstemmer"),
     "classifiers": ("checked items", "langchain_core numpy sklearn"),
-    "remembered": ("engagement", "langchain_core"),
     "refusal": ("checked classifiers evaluation", "numpy"),
     "answering": ("checked chunking refusal retrieval", "langchain_core numpy"),
     "knowledge": ("answering chat chunking documents embedding engagement models refusal results retrieval store", ""),
     # measuring, auditing, training
     "arms": (
-        "answering checked chunking classifiers evaluation items refusal remembered retrieval store",
+        "answering checked chunking classifiers engagement evaluation items refusal retrieval store",
         "langchain_core numpy pydantic",
     ),
     "attribution": ("answering arms checked chunking evaluation items", "langchain_core"),
@@ -67,7 +66,7 @@ LAYERS = {
     # what notebooks hand to each other, and the decision made of it
     "results": ("arms attribution checked evaluation gates plan refusal training_data", "pydantic"),
     "study": ("engagement items models plan results structured", ""),
-    "room": ("checked engagement items results", "pydantic"),
+    "room": ("checked engagement items results rules", "pydantic"),
     "decision": ("checked diagnosis economics evaluation gates results rules", ""),
     # the outside: pictures, forms, the report, the walk, the command line
     "plots": ("checked", "matplotlib numpy"),
@@ -80,7 +79,7 @@ LAYERS = {
 # Imports for type checkers only; they cost nothing at run time and may point anywhere.
 TYPES_ONLY = {
     "cli": ("documents", ""),
-    "plots": ("arms economics refusal", ""),
+    "plots": ("arms economics", ""),
 }
 # One module imports each heavy library. torch has two: `embedding` picks device and precision, `lora` trains. tqdm has
 # two: what takes minutes (a walk, many embeddings) shows a bar. jinja2 has two: the report's page, and the tables' rules.

@@ -9,8 +9,8 @@ from time import sleep
 import pytest
 from langchain_core.documents import Document
 
+from playbook.engagement import Result, remembered
 from playbook.evaluation import Proportion
-from playbook.remembered import Result, remembered
 
 
 class Counting:
@@ -128,6 +128,6 @@ def test_too_few_results_are_an_error() -> None:
 def test_other_code_computes_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compute = Counting()
     remembered(tmp_path, ["arm"], ["a"], compute)
-    monkeypatch.setattr("playbook.remembered.CODE", ["x = 1"])
+    monkeypatch.setattr("playbook.engagement.fingerprint", lambda *_: "other code")
     remembered(tmp_path, ["arm"], ["a"], compute)
     assert compute.given == [["a"], ["a"]]
