@@ -73,7 +73,7 @@ def test_before_notebook_04_the_shipped_calibration_answers(client: Engagement, 
 
 def test_what_notebook_04_settled_is_used(client: Engagement, embedder: HashEmbeddings) -> None:
     settled = RagResult(
-        headline="Settled.", plan_digest="d", files={}, rejected={}, passages=3, weight=0.25, hit_rates={}, settings_tried=1,
+        headline="Settled.", plan_digest="d", files={}, rejected={}, passages=3, weight=0.25, hit_rates={},
         refusal=refusal(9.0), certificate="", tune_scores=(), drill={},
     )  # fmt: skip
     client.save("04_rag", settled)

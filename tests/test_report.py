@@ -22,12 +22,10 @@ from fakes_report import CLIENTS, PIXEL, hostile, sample_parts
 from jinja2 import UndefinedError
 from lxml import etree
 from markdown_it import MarkdownIt
-from matplotlib.figure import Figure
 
 from playbook import cli
 from playbook.checked import TABLES
 from playbook.engagement import Engagement, EngagementError, MissingArtifact
-from playbook.plots import figure_uri
 from playbook.report import as_markdown, as_word, render, verify, write_pdf, write_report
 
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(1)></style></title><!--{{ 7*7 }}"
@@ -382,14 +380,3 @@ def test_same_parts_give_the_same_page_and_file(client: Engagement, parts: dict[
     again = {p.suffix: p.read_bytes() for p in write_report(client, parts, BEHIND)}
     assert (first[".html"], first[".md"]) == (again[".html"], again[".md"])
     assert sum(map(len, first.values())) < 1_000_000
-
-
-def test_figure_is_the_same_picture_every_time_and_carries_no_software_name() -> None:
-    def drawn() -> str:
-        figure = Figure(figsize=(1, 1))
-        figure.subplots().plot([0, 1], [0, 1])
-        return figure_uri(figure)
-
-    assert drawn() == drawn()
-    assert drawn().startswith("data:image/png;base64,iVBOR")
-    assert "TWF0cGxvdGxpYg" not in drawn(), "base64 of Matplotlib"
