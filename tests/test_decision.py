@@ -200,7 +200,7 @@ def test_fine_tuning_needs_open_gates_and_a_proved_gain(first: str, second: str,
 
 def test_without_training_the_best_cheap_arm_is_used_when_it_is_good_enough() -> None:
     assert (
-        "Do not fine-tune now for the codes: use the linear probe as a suggestion"
+        "Do not fine-tune now for the codes: use the linear classifier as a suggestion"
         in made(first="closed", second="closed").headline
     )
     poor = measured(
@@ -216,7 +216,7 @@ def test_without_items_the_decision_is_to_collect_them() -> None:
     empty = measured(knowledge=(), behaviour=(), unanswerable=0, answerable=0, refused_rightly=0, refused_wrongly=0)
     result = made(empty)
     assert result.headline.startswith("Nothing could be measured yet")
-    assert [reason.split(":")[0] for reason in result.why] == ["No frozen questions", "No labelled examples"]
+    assert [reason.split(":")[0] for reason in result.why] == ["No test questions", "No labelled examples"]
 
 
 def test_one_half_can_be_decided_without_the_other() -> None:
