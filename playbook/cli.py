@@ -7,7 +7,7 @@ import errno
 import subprocess
 import sys
 import traceback
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
@@ -128,7 +128,7 @@ def verify(
 @app.command()
 def recheck(
     client: Annotated[str, typer.Argument(help="An engagement's name.")] = SAMPLE,
-    as_of: Annotated[str, typer.Option(help="Date to check at, YYYY-MM-DD; today when left out.")] = "",
+    as_of: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Date to check at; else today.")] = None,
 ) -> None:
     """Say which assumptions of a decision record no longer hold with today's price book."""
     from playbook.decision import broken_assumptions
@@ -136,7 +136,7 @@ def recheck(
     from playbook.prices import load_client_economics, load_price_book
     from playbook.results import DecisionResult
 
-    opened, today = open_engagement(client), date.fromisoformat(as_of) if as_of else date.today()
+    opened, today = open_engagement(client), as_of.date() if as_of else date.today()
     kept, record = opened.load("02_economics", EconomicsResult), opened.load("09_decision", DecisionResult)
     own = load_client_economics(opened.economics, load_price_book())
     fresh = evaluate_economics(own, today, kept.months, opened.settings.seed)

@@ -9,7 +9,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from playbook import cli
 from playbook.decision import broken_assumptions
 from playbook.economics import EconomicsResult, evaluate_economics
 from playbook.prices import load_client_economics, load_price_book
@@ -121,3 +123,20 @@ def test_other_currencies_and_horizons_do_not_compare(kept: EconomicsResult, tmp
         broken_assumptions(kept, economics(tmp_path, months=12), EXPIRES, SIGNED)
     with pytest.raises(ValueError, match="and EUR over 24; they must be the same"):
         broken_assumptions(kept, kept.model_copy(update={"currency": "EUR"}), EXPIRES, SIGNED)
+
+
+# ------------------------------------------------------------------------------------------------------------- command
+
+
+@pytest.mark.parametrize(
+    ("as_of", "code", "said"),
+    [
+        ("2026-11-01", 0, "Every assumption of the record still holds."),
+        ("2027-06-01", 1, "The record has expired"),
+        ("soon", 2, "does not match the format"),
+    ],
+)
+def test_the_command_reads_the_committed_record_again(as_of: str, code: int, said: str) -> None:
+    done = CliRunner().invoke(cli.app, ["recheck", "sample", "--as-of", as_of])
+    assert done.exit_code == code
+    assert said in done.output + str(done.exception)
