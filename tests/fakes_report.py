@@ -95,6 +95,7 @@ def sample_parts() -> dict[str, Any]:
         "figures": {"arms": PIXEL, "costs": PIXEL, "causes": PIXEL},
         "evidence": ({"output": output, "answer": answer},),
         "passages": {"p1": PASSAGE},
+        "waits": {"hybrid": 13.4, "linear_probe": 0.2},
         "break_even": {"ticket_codes": CASE},
     }
 
@@ -114,7 +115,7 @@ def poisoned(value: Any, evil: str) -> Any:
 
 
 CLIENTS = tuple(
-    "settings decision diagnosis economics rag measured behaviour_scores behaviour_tests lora gates evidence passages "
+    "settings decision diagnosis economics rag measured behaviour_scores behaviour_tests lora gates evidence passages waits "
     "break_even".split()
 )
 CODE = {  # names that code looks up, which no file of a client can choose
