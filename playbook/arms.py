@@ -19,7 +19,7 @@ from playbook.answering import Answer, Answerer, names_and_numbers, verify
 from playbook.checked import TABLES, Frozen, build, read_yaml
 from playbook.chunking import embedding_text, sentence_spans
 from playbook.classifiers import ARMS, PROXY_ARMS, WORDS, Encode, Task
-from playbook.engagement import Progress, Result, remembered
+from playbook.engagement import Progress, Result, fingerprint, remembered
 from playbook.evaluation import Proportion, contains, share_of
 from playbook.items import Code, Example, Question
 from playbook.refusal import Case, swapped
@@ -31,6 +31,7 @@ Scope = Literal["reply", "subject", "body", "lines", "paragraph", "last_paragrap
 Examples, Questions = Sequence[Example], Sequence[Question]
 NONE: Mapping[str, Any] = {}
 _WORDS = read_yaml(TABLES / "words.yaml")
+CODE = fingerprint(Path(__file__).parent, (".py",))  # as loaded: results of other code are computed anew
 FLAGS = re.I | re.M  # of patterns that a client writes
 TIMED = 10  # questions of each arm that are answered without what earlier ones have embedded, so that arms compare
 KNOWLEDGE_ARMS = ("first_sentences", "keyword", "dense", "hybrid", "in_prompt", "closed_book")
@@ -158,7 +159,7 @@ def classify(
 
     embedder = np.round(encode(["Which embedder is this?"]), 3).tolist()
     taught = [(e.text, e.label) for e in train]
-    setting = [arm, WORDS["prompt"], embedder, chat, taught, codes]
+    setting = [CODE, arm, WORDS["prompt"], embedder, chat, taught, codes]
     given = remembered(cache, setting, [i.text for i in items], run, progress if chat is not None else iter)
     evidence = "proxy" if arm in PROXY_ARMS and chat is None else "direct"
     return coded(arm, items, [g["code"] for g in given], [g["milliseconds"] for g in given], evidence)
@@ -213,14 +214,15 @@ def answer_arm(
     def run(asked: list[str]) -> Iterator[Result]:
         yield from (ask(fresh, question).model_dump(mode="json") for question in asked[:TIMED])
         rest = asked[TIMED:]
-        search.prepare(rest)  # all at once, which is much faster; so with the sentences that arms read
-        reader.prepare(hit for question in rest for hit in search.search(question))
+        search.prepare(rest)  # all at once, which is much faster; so with the sentences, for the arms that read them
+        if ask is Answerer.ask:
+            reader.prepare(hit for question in rest for hit in search.search(question))
         yield from (ask(reader, question).model_dump(mode="json") for question in rest)
 
     settled = search.model_dump(include={"weight", "k", "roles", "fusion", "diversity"})
     reranker = search.rerank and np.round(search.rerank("Which is it?", ["This one.", "That?"]), 3).tolist()
     documents = [store.generation, store.fingerprint, list(store.documents.values())]
-    setting = [arm, _WORDS, settled, reranker, answerer.refusal, answerer.chat, documents]
+    setting = [CODE, arm, _WORDS, settled, reranker, answerer.refusal, answerer.chat, documents]
     kept = remembered(cache, setting, [q.question for q in questions], run, progress)
     usual = float(np.mean([given["milliseconds"] for given in kept[:TIMED]] or [0.0]))
     answers = [Answer(**{**given, "milliseconds": usual}) for given in kept]

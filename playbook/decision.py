@@ -32,13 +32,14 @@ def decide(
 
     `people`: who has a role of the table (`nobody`), where known; `stale`: what `no_longer_holds` found.
     """
+    found = _measured(measured, lora)
     given = {
         "diagnosis": diagnosis, "economics": economics, "gate": gate.gate, "training": audit.gate, "room": room.inputs,
         "limits": plan.plan.thresholds, "knowledge": knowledge, "behaviour": behaviour, "people": people or {},
-        "provable": baseline.provable if baseline else (), "stale": stale, "ledger": _ledger(room, measured, lora),
+        "provable": baseline.provable if baseline else (), "stale": stale, "ledger": _ledger(room, found["happened"]),
         "as_of": as_of, "days": timedelta, "money_after": money_after,
     }  # fmt: skip
-    known = rules.facts(_TABLE["facts"], _measured(measured, lora) | given)
+    known = rules.facts(_TABLE["facts"], found | given)
     known |= {half: rules.first(_TABLE[half], known) for half in ("know", "act")}
     halves = known["halves"] = {knowledge: known["know"], behaviour: known["act"]}
     tables = known["tables"] = rules.say(_TABLE["tables"], known)
@@ -64,10 +65,10 @@ def _measured(measured: Measured, lora: Adapter) -> dict[str, Any]:
     return rules.facts(_TABLE["measured"], {**_TABLE["own"], "m": measured, "lora": lora})
 
 
-def _ledger(room: results.RoomResult, measured: Measured, lora: Adapter) -> list[dict[str, str]]:
+def _ledger(room: results.RoomResult, came_true: Mapping[str, bool | None]) -> list[dict[str, str]]:
     """Each statement of notebook 00, what every participant said of it in advance, and whether it happened."""
     rows = []
-    for name, happened in _measured(measured, lora)["happened"].items() if room.predictions else ():
+    for name, happened in came_true.items() if room.predictions else ():
         said = {p.who: f"{p.probability:.0%}" for p in room.predictions if p.statement == name}
         rows.append({"statement": STATEMENTS[name]} | said | {"happened": _TABLE["outcome"][happened]})
     return rows

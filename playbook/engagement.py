@@ -258,7 +258,7 @@ def remembered(
 ) -> list[Result]:
     """The result of each item: the stored one where this `setting` has seen it, else from `compute`, in order.
 
-    `setting`: everything but the item and this package's code that decides a result; what is neither JSON-able nor
+    `setting`: everything but the item that decides a result, the code too; what is neither JSON-able nor
     LangChain's counts by its `repr`. `items`: texts, stored as hashes; equal ones are computed once. `compute` is given
     the missing ones and yields a JSON-able result for each, so that an interrupted run keeps what it has; each gets
     `milliseconds`, the time since the one before (the first bears what all share). A damaged file counts as none. Without
@@ -266,8 +266,7 @@ def remembered(
     """
     from langchain_core.load import dumps
 
-    code = fingerprint(Path(__file__).parent, (".py",))
-    path = folder / f"{digest(dumps([code, setting], sort_keys=True))[:32]}.kept" if folder else None
+    path = folder / f"{digest(dumps(setting, sort_keys=True))[:32]}.kept" if folder else None
     seal, _, body = (path.read_bytes() if path and path.is_file() else b"").decode(errors="replace").partition("\n")
     kept = json.loads(body) if seal == digest(body)[:32] else {}
     keys = {item: digest(item)[:32] for item in items}

@@ -10,10 +10,10 @@ from typing import Any, Literal
 from playbook import rules
 from playbook.checked import TABLES, Frozen, read_yaml
 from playbook.economics import EconomicsResult
+from playbook.evaluation import Interval
 
 _TABLE = read_yaml(TABLES / "gates.yaml")
 Evidence = Literal["direct", "proxy", "client"]
-Interval = tuple[float, float, float]  # a figure with the lower and upper bound of its 95 % interval
 Found = tuple[float | str | Interval | None, str]  # what was found and how a client reads it; None: not measured
 Override = Mapping[str, str] | None  # who goes on in spite of a closed gate, and why: `name`, `reason`
 

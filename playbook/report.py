@@ -10,7 +10,6 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from difflib import unified_diff
-from hashlib import sha256
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from playbook.checked import TABLES, Frozen, read_yaml
-from playbook.engagement import ROUTE, Engagement, EngagementError, write_atomic
+from playbook.engagement import ROUTE, Engagement, EngagementError, digest, write_atomic
 
 _TABLE = read_yaml(TABLES / "report.yaml")
 SEAL = "seal.json"
@@ -42,7 +41,7 @@ class Seal(Frozen):
     @property
     def digest(self) -> str:
         """SHA-256 of the content and of what it rests on; stands inside the files too."""
-        return sha256(json.dumps([self.content, sorted(self.rests_on.items())]).encode()).hexdigest()
+        return digest(json.dumps([self.content, sorted(self.rests_on.items())]))
 
 
 def render(parts: Mapping[str, Any]) -> str:
@@ -56,8 +55,8 @@ def render(parts: Mapping[str, Any]) -> str:
     environment.filters["money"] = "{:,.0f}".format
     for ending in ("css", "js"):
         code = (TABLES / f"report.{ending}").read_text(encoding="utf-8")
-        digest = b64encode(sha256(code.encode()).digest()).decode()
-        environment.globals |= {ending: code, f"{ending}_hash": f"'sha256-{digest}'"}
+        hashed = b64encode(bytes.fromhex(digest(code))).decode()  # as a policy writes it
+        environment.globals |= {ending: code, f"{ending}_hash": f"'sha256-{hashed}'"}
     return environment.get_template("report.html.j2").render(**parts)
 
 
@@ -146,7 +145,7 @@ def write_report(client: Engagement, parts: Mapping[str, Any], rests_on: Sequenc
     html = render({**parts, "client": client.name, "seal": seal.digest})
     word = as_word(html, client.settings.title, seal.digest)
     files = {".html": html.encode(), ".md": drafted.encode(), ".docx": word}
-    hashes = {ending: sha256(content).hexdigest() for ending, content in files.items()}
+    hashes = {ending: digest(content) for ending, content in files.items()}
     write_atomic(client.report.with_name(SEAL), seal.model_copy(update={"files": hashes}).model_dump_json(indent=1))
     return [write_atomic(client.report.with_suffix(ending), content) for ending, content in files.items()]
 
@@ -172,12 +171,12 @@ def verify(client: Engagement, path: Path) -> list[str]:
     except (OSError, ValueError) as error:
         raise EngagementError(_TABLE["mistakes"]["no_seal"].format(path=kept)) from error
     file, told = path.read_bytes(), []
-    if sha256(file).hexdigest() != seal.files.get(ending):
+    if digest(file) != seal.files.get(ending):
         lines = _differences(seal.content, ending, file.decode("utf-8", "replace"))
         told += [words["file"].format(name=path.name, said=words["text" if lines else "look"]), *lines]
     elif ending == ".html" and seal.digest.encode() not in file:
         told += [words["seal"]]
-    for name in (name for name, digest in seal.rests_on.items() if client.input_hash(name) != digest):
+    for name in (name for name, then in seal.rests_on.items() if client.input_hash(name) != then):
         fix = f"run notebooks/{ROUTE[name]}.ipynb" if name in ROUTE else f"playbook run {client.name}"
         told += [words["input"].format(name=name, fix=fix)]
     return told

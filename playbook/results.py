@@ -10,8 +10,8 @@ from pydantic import Field
 from playbook.arms import ArmScore, Output
 from playbook.attribution import CauseMix, Failure
 from playbook.checked import Frozen
-from playbook.evaluation import PairedTest, Proportion
-from playbook.gates import Gate, Interval
+from playbook.evaluation import Interval, PairedTest, Proportion
+from playbook.gates import Gate
 from playbook.plan import Plan, Provable
 from playbook.refusal import RefusalModel
 from playbook.training_data import Audit

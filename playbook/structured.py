@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from playbook.arms import FLAGS, Output, StyleGuide, by_arm, style_violations  # noqa: F401 - replies are judged there
+from playbook.arms import FLAGS, Output, by_arm
 from playbook.checked import Frozen, build
 from playbook.classifiers import held_to
 from playbook.evaluation import share_of

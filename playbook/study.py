@@ -49,10 +49,7 @@ def freeze(client: Engagement, reason: str = "") -> Study:
     except MissingArtifact:
         old = None
     plan = check_change(old, make_plan(**items, seed=client.settings.seed, inputs=inputs, chat=chat), reason)
-    splits = {kind: getattr(plan, kind) for kind, some in items.items() if some}
-    sizes = ", ".join(
-        f"{kind} " + " + ".join(f"{len(ids)} {part}" for part, ids in s.items()) for kind, s in splits.items()
-    )
+    sizes = ", ".join(f"{kind} {_sizes(getattr(plan, kind))}" for kind, some in items.items() if some)
     headline = f"Plan {plan.digest[:12]} frozen: {sizes or 'no items'}."
     result = PlanResult(headline=headline, plan=plan, digest=plan.digest)
     client.save("03_plan", result, [client.inputs / name for name in FILES])
@@ -70,6 +67,10 @@ def open_study(client: Engagement) -> Study:
         splits[kind] = {split: [by_id[i] for i in ids] for split, ids in getattr(plan, kind).items()}
     codes = load_codebook(client.codebook, items["examples"]) if items["examples"] else []
     return Study(plan=plan, digest=plan.digest, codes=codes, **splits)
+
+
+def _sizes(splits: dict[str, tuple[str, ...]]) -> str:
+    return " + ".join(f"{len(ids)} {split}" for split, ids in splits.items())
 
 
 def count_look(client: Engagement, study: Study, notebook: str, arms: Sequence[str]) -> int:

@@ -433,6 +433,14 @@ def test_a_change_reruns_only_what_it_touches(tmp_path: Path) -> None:
     assert run() == set()
 
 
+def test_other_code_computes_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, ask = Cached(tmp_path / "codes"), Asked(tmp_path / "answers")
+    assert (len(code()), ask("One?")) == (2, [0])
+    assert (len(code()), ask("One?")) == (0, [])
+    monkeypatch.setattr("playbook.arms.CODE", "other code")
+    assert (len(code()), ask("One?")) == (2, [0])
+
+
 def test_kept_results_are_the_computed_ones_with_their_milliseconds(tmp_path: Path) -> None:
     first, again = (arms.classify("linear_probe", TRAIN, ITEMS, CODES, ENCODE, cache=tmp_path) for _ in range(2))
     assert first == again and all(o.milliseconds > 0 for o in first)

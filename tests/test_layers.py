@@ -34,7 +34,7 @@ LAYERS = {
     "prices": ("checked", "pydantic"),
     "economics": ("checked prices rules", "numpy"),
     "evaluation": ("checked", "numpy scipy"),
-    "gates": ("checked economics rules", ""),
+    "gates": ("checked economics evaluation rules", ""),
     # files: the engagement's folder, the client's items and documents, the profile table
     "engagement": ("checked", "langchain_core pydantic yaml"),
     "items": ("checked", "pydantic"),

@@ -123,11 +123,3 @@ def test_texts_are_not_written_and_progress_sees_each_missing_item(tmp_path: Pat
 def test_too_few_results_are_an_error() -> None:
     with pytest.raises(ValueError, match="shorter"):
         remembered(None, [], ["a", "b"], lambda texts: [{}])
-
-
-def test_other_code_computes_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compute = Counting()
-    remembered(tmp_path, ["arm"], ["a"], compute)
-    monkeypatch.setattr("playbook.engagement.fingerprint", lambda *_: "other code")
-    remembered(tmp_path, ["arm"], ["a"], compute)
-    assert compute.given == [["a"], ["a"]]

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import sample_rules as rules
 
+from playbook.arms import StyleGuide, style_violations
 from playbook.checked import load
-from playbook.structured import StyleGuide, form_violations, style_violations
+from playbook.structured import form_violations
 
 DATA = Path(__file__).parents[1] / "data"
 CLIENT, SOURCES, RAW = DATA / "sample_client", DATA / "sources", DATA / "raw_exports"

@@ -14,10 +14,10 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from playbook import structured
-from playbook.arms import StyleRule
+from playbook.arms import StyleGuide, StyleRule, style_violations
 from playbook.checked import load
 from playbook.items import Example
-from playbook.structured import FormRules, StyleGuide
+from playbook.structured import FormRules
 
 CLIENT = Path(__file__).parents[1] / "data" / "sample_client"
 GUIDE = load(StyleGuide, CLIENT / "style_rules.yaml")
@@ -342,7 +342,7 @@ BROKEN = {  # rule -> (a reply that keeps every rule, what to replace, by what)
 
 @pytest.mark.parametrize("reply", [GOOD, HOUSE, CALM, f"Subject: the bed and its pump\n\n{CALM}"])
 def test_a_good_reply_keeps_every_rule(reply: str) -> None:
-    assert structured.style_violations(reply, GUIDE) == []
+    assert style_violations(reply, GUIDE) == []
 
 
 @pytest.mark.parametrize("rule", BROKEN)
@@ -352,11 +352,11 @@ def test_each_rule_of_the_house_voice_can_be_broken_alone(rule: str) -> None:
     spoilt = reply.replace(old, new, 1)
     if rule == "HV23":
         spoilt = spoilt.replace(" Your number is CF-2207.", "")
-    assert structured.style_violations(spoilt, GUIDE) == [rule]
+    assert style_violations(spoilt, GUIDE) == [rule]
 
 
 def test_a_subject_line_has_a_rule_and_every_rule_is_tried_here() -> None:
-    assert structured.style_violations(f"Subject: bed\n\n{CALM}", GUIDE) == ["HV04"]
+    assert style_violations(f"Subject: bed\n\n{CALM}", GUIDE) == ["HV04"]
     assert {rule.id for rule in GUIDE.rules} == {*BROKEN, "HV04"}
 
 
@@ -365,7 +365,7 @@ def test_when_looks_at_the_whole_reply_and_patterns_at_the_scope() -> None:
 
     def breaks(text: str, **more: Any) -> bool:
         guide = StyleGuide(around=r"\ADear .*\n+|\n+Bye\Z", rules=(StyleRule(**common | more),))
-        return bool(structured.style_violations(text, guide))
+        return bool(style_violations(text, guide))
 
     text = "Dear A,\n\nThe bed is here. The pump is not.\n\nBye"
     assert breaks(text) and not breaks(text.replace("The pump", "It"))
@@ -381,7 +381,7 @@ def test_different_counts_equal_wordings_once_and_a_sentence_is_a_line() -> None
     twice = StyleRule(id="R", words="", scope="lines", patterns=["pump"], times=(2, 2))
 
     def breaks(text: str, **more: Any) -> bool:
-        return bool(structured.style_violations(text, StyleGuide(rules=(twice.model_copy(update=more),))))
+        return bool(style_violations(text, StyleGuide(rules=(twice.model_copy(update=more),))))
 
     assert not breaks("A pump. A Pump.") and breaks("A pump. A Pump.", different=True)
     once = {"patterns": StyleRule(**twice.model_dump() | {"patterns": [r"^\S+ \S+ \S"]}).patterns}

@@ -1,12 +1,11 @@
 """The record in a real browser: nothing hostile runs, nothing is asked from outside, and the sliders tell the truth.
 
-Needs playwright and a Chromium (`make browser`); skipped where either is missing.
+Needs playwright and a Chromium (`make browser`).
 """
 
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,11 @@ import pytest
 from fakes_hostile import AWAY, HOSTILE
 from fakes_report import CASE, CLIENTS, hostile, sample_parts
 from markdown_it import MarkdownIt
+from playwright.sync_api import Browser, Error
 
 from playbook.economics import break_even
 from playbook.report import as_markdown, render
 
-api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine")
 WATCH = """window.ran = [];
 for (const name of ["alert", "confirm", "prompt", "open", "print"]) window[name] = () => window.top.ran.push(name);"""
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
@@ -46,29 +43,17 @@ class Watched:
         try:
             self.page.goto(self.file.as_uri())
             ran = self.page.evaluate("window.ran")
-        except api.Error:
+        except Error:
             ran = ["moved on"]
         others = [url for url in self.asked if url != self.file.as_uri() and not url.startswith("data:image/png")]
         moved = [] if self.page.url == self.file.as_uri() else [self.page.url]
         return [*self.said, *ran, *others, *moved]
 
 
-@pytest.fixture(scope="module")
-def chrome(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A headless Chromium: the one that other browser tests share, else one of its own."""
-    try:
-        yield request.getfixturevalue("browser")
-    except pytest.FixtureLookupError:
-        with api.sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            yield browser
-            browser.close()
-
-
 @pytest.fixture
-def watched(chrome: Any, tmp_path: Path) -> Iterator[Watched]:
+def watched(browser: Browser, tmp_path: Path) -> Iterator[Watched]:
     """A fresh page, watched."""
-    page = chrome.new_page()
+    page = browser.new_page()
     yield Watched(page, tmp_path)
     page.close()
 
@@ -159,10 +144,10 @@ def test_sliders_give_what_the_calculation_gives(watched: Watched, parts: dict[s
 
 
 def test_without_scripts_the_page_reads_whole_and_hides_what_could_not_move(
-    chrome: Any, tmp_path: Path, parts: dict[str, Any]
+    browser: Browser, tmp_path: Path, parts: dict[str, Any]
 ) -> None:
     (tmp_path / "record.html").write_text(render(parts), encoding="utf-8")
-    page = chrome.new_context(java_script_enabled=False).new_page()
+    page = browser.new_context(java_script_enabled=False).new_page()
     page.goto((tmp_path / "record.html").as_uri())
     assert not page.locator(".live").is_visible()
     text = page.locator("main").inner_text()
